@@ -1,0 +1,73 @@
+"""What a codec is: the bytes of one chunk, and its voxels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Codec(ABC):
+    """Turns one chunk into bytes and back; a frozen dataclass of its settings.
+
+    Implementations are safe to call from many threads at once and release the GIL where their library does.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def decode(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the voxels of a chunk.
+
+        Parameters
+        ----------
+        data : bytes
+            The stored bytes, possibly damaged.
+        shape : tuple of int
+            (x, y, z, channel) of the chunk.
+        dtype : numpy.dtype
+            Data type of the level.
+
+        Returns
+        -------
+        numpy.ndarray
+            (x, y, z, channel), in Fortran order wherever the codec stores x fastest; may be read-only.
+
+        Raises
+        ------
+        CorruptChunkError
+            If the bytes are not a chunk of this shape and type. Nothing beyond the declared shape is allocated.
+        """
+
+    @abstractmethod
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Return the bytes of a chunk.
+
+        Parameters
+        ----------
+        chunk : numpy.ndarray
+            (x, y, z, channel), any memory order.
+        """
+
+    @classmethod
+    def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
+        """Say why this codec cannot store such chunks, or None if it can."""
+        return None
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Build the codec from a level's settings; unknown settings are ignored.
+
+        Raises
+        ------
+        MetadataError
+            If a setting has an impossible value.
+        """
+        known = cls.__dataclass_fields__
+        return cls(**{key: value for key, value in settings.items() if key in known})

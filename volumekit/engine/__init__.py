@@ -1,0 +1,1 @@
+"""One level of a dataset as one array, whatever its format and storage."""

@@ -1,0 +1,175 @@
+"""Chunks decoded in Python, as a TensorStore.
+
+`tensorstore.virtual_chunked` asks for whole chunks and stores whole chunks. Three rules keep it from deadlocking and
+from losing updates: its callbacks never block (bytes arrive by callback, decoding runs in our own pool, the answer is a
+promise), the key-value store has a context of its own, and the store's generation stamps pass through unchanged, so that
+a chunk that somebody else changed in between is read and merged again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+
+from volumekit.engine.options import IOOptions
+from volumekit.errors import ConflictError, CorruptChunkError, MissingChunkError, VolumekitError
+from volumekit.formats.base import Cell, Format
+from volumekit.model.level import Level
+from volumekit.storage.base import ABSENT, Future, Store, Value
+
+Generation = ts.KvStore.TimestampedStorageGeneration
+
+
+class Bridge:
+    """Reads and writes the chunks of one level for `tensorstore.virtual_chunked`.
+
+    Parameters
+    ----------
+    store : Store
+        Where the chunks are.
+    fmt : Format
+        Names and decodes them.
+    level : Level
+        The level.
+    options : IOOptions
+        What missing chunks mean, and which chunks not to store.
+    pool : Executor
+        Where to decode and encode.
+    """
+
+    def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions, pool: Executor) -> None:
+        self._store, self._format, self._level, self._options = store, fmt, level, options
+        self._pool = pool
+        self._steps = tuple(zip((*level.offset, 0), level.chunk, strict=True))
+
+    def open(self, *, threads: int | None, context: ts.Context) -> ts.TensorStore:
+        """Return the level as an array, axes (x, y, z, channel) in global voxels."""
+        level = self._level
+        low = (*level.offset, 0)
+        layout = ts.ChunkLayout(
+            chunk_shape=level.chunk, grid_origin=low, inner_order=level.order, read_chunk_shape=level.chunk
+        )
+        return ts.virtual_chunked(
+            self.read,
+            self.write,
+            dtype=ts.dtype(level.dtype),
+            domain=ts.IndexDomain(inclusive_min=low, shape=level.shape, labels=("x", "y", "z", "channel")),
+            chunk_layout=layout,
+            context=context,
+        )
+
+    def cell(self, domain: ts.IndexDomain) -> Cell:
+        """Return the cell that a chunk's domain is."""
+        x, y, z, c = (
+            (low - origin) // step
+            for low, (origin, step) in zip(domain.inclusive_min, self._steps, strict=True)
+        )
+        return x, y, z, c
+
+    def read(
+        self, domain: ts.IndexDomain, out: NDArray[Any], parameters: ts.VirtualChunkedReadParameters
+    ) -> ts.Future[Generation]:
+        """Fill ``out`` with a chunk; TensorStore's read callback."""
+        cell, asked = self.cell(domain), time.time()
+
+        def fill(arrived: Future[Value | None]) -> Generation:
+            value = arrived.result()
+            self._fill(cell, out, value)
+            return Generation(value.stamp if value else ABSENT, asked)
+
+        return self._promised(lambda: self._store.read(self._format.key(self._level, cell)), fill)
+
+    def _fill(self, cell: Cell, out: NDArray[Any], value: Value | None) -> None:
+        if value is None:
+            if not self._options.fill_missing:
+                raise self._missing(cell)
+            out[...] = self._options.background
+            return
+        chunk = self.decode(cell, value)
+        if chunk.shape != out.shape:
+            raise CorruptChunkError(f"a chunk of shape {chunk.shape} where {out.shape} was expected")
+        out[...] = chunk
+
+    def decode(self, cell: Cell, value: Value) -> NDArray[Any]:
+        """Decode a chunk, or say which one is damaged."""
+        try:
+            return self._format.decode(self._level, cell, value)
+        except VolumekitError as error:
+            error.url = error.url or self._store.url
+            error.key = error.key or self._format.key(self._level, cell)
+            error.box = error.box or self._format.box(self._level, cell)
+            raise
+
+    def _missing(self, cell: Cell) -> MissingChunkError:
+        key = self._format.key(self._level, cell)
+        return MissingChunkError(
+            f"chunk {key} is not stored; open the volume with fill_missing=True to read {self._options.background} there",
+            url=self._store.url,
+            key=key,
+            box=self._format.box(self._level, cell),
+        )
+
+    def write(
+        self, domain: ts.IndexDomain, chunk: NDArray[Any], parameters: ts.VirtualChunkedWriteParameters
+    ) -> ts.Future[Generation]:
+        """Store a chunk, if it has not changed since it was read; TensorStore's write callback."""
+        cell, asked = self.cell(domain), time.time()
+        key = self._format.key(self._level, cell)
+        promise, future = ts.Promise.new()
+
+        def finish(committed: Future[Mapping[str, bytes]]) -> None:
+            try:
+                promise.set_result(Generation(committed.result()[key], asked))
+            except ConflictError:
+                promise.set_result(Generation(b"", time.time()))
+            except BaseException as error:
+                promise.set_exception(error)
+
+        def encode() -> None:
+            try:
+                changes = {key: self._encoded(cell, chunk)}
+                self._store.commit(changes, parameters.if_equal or None).add_done_callback(finish)
+            except BaseException as error:
+                promise.set_exception(error)
+
+        self._pool.submit(encode)
+        return future
+
+    def _encoded(self, cell: Cell, chunk: NDArray[Any]) -> bytes | None:
+        if self._options.delete_black and is_constant(chunk, self._options.background):
+            return None
+        return self._format.encode(self._level, cell, chunk)
+
+    def _promised(
+        self, start: Callable[[], Future[Any]], finish: Callable[[Future[Any]], Generation]
+    ) -> ts.Future[Generation]:
+        """Run ``finish`` in the pool once what ``start`` returns is done."""
+        promise, future = ts.Promise.new()
+
+        def run(arrived: Future[Any]) -> None:
+            try:
+                promise.set_result(finish(arrived))
+            except BaseException as error:
+                promise.set_exception(error)
+
+        def submit(arrived: Future[Any]) -> None:
+            try:
+                self._pool.submit(run, arrived)
+            except RuntimeError as error:  # the interpreter is shutting down
+                promise.set_exception(error)
+
+        start().add_done_callback(submit)
+        return future
+
+
+def is_constant(chunk: NDArray[Any], value: float) -> bool:
+    """Tell whether every voxel is ``value``; NaN equals NaN."""
+    if isinstance(value, float) and np.isnan(value):
+        return bool(np.isnan(chunk).all())
+    return bool((chunk == value).all())

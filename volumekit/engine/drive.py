@@ -1,0 +1,108 @@
+"""Work as generators of futures, so that one piece of code serves callers that wait and callers that await.
+
+A *unit* yields the futures it waits for and is told their outcome: resumed when one is done, thrown into when one fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterable
+from typing import Any, TypeVar
+
+import tensorstore as ts
+
+T = TypeVar("T")
+Unit = Generator["ts.Future[Any]", None, T]
+
+
+def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) -> Unit[None]:
+    """Run units in order, ``depth`` of them at a time.
+
+    Parameters
+    ----------
+    units : iterable of Unit
+        Started one by one: nothing new starts after an error or an interruption.
+    depth : int
+        How many are under way at once.
+    finish : bool
+        After an error, wait for what is under way before raising it.
+    """
+    pending: deque[tuple[Unit[None], ts.Future[Any]]] = deque()
+    try:
+        for unit in units:
+            _start(unit, pending)
+            while len(pending) >= depth:
+                yield from _settle(pending)
+        while pending:
+            yield from _settle(pending)
+    except Exception:
+        while finish and pending:
+            with contextlib.suppress(Exception):
+                yield from _settle(pending)
+        raise
+    finally:
+        for _, future in pending:
+            future.cancel()
+
+
+def _start(unit: Unit[None], pending: deque[tuple[Unit[None], ts.Future[Any]]]) -> None:
+    try:
+        pending.append((unit, next(unit)))
+    except StopIteration:
+        return
+
+
+def _settle(pending: deque[tuple[Unit[None], ts.Future[Any]]]) -> Unit[None]:
+    """Bring the oldest unit to its end."""
+    unit, future = pending[0]
+    try:
+        while True:
+            try:
+                yield future
+            except Exception as error:
+                future = unit.throw(error)
+            else:
+                future = unit.send(None)
+            pending[0] = (unit, future)
+    except StopIteration:
+        pending.popleft()
+    except Exception:
+        pending.popleft()
+        raise
+
+
+def run(unit: Unit[T]) -> T:
+    """Run a unit, waiting for its futures; Ctrl-C closes it."""
+    try:
+        future = next(unit)
+        while True:
+            try:
+                future.result()
+            except Exception as error:
+                future = unit.throw(error)
+            else:
+                future = unit.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        unit.close()
+
+
+async def run_async(unit: Unit[T]) -> T:
+    """Run a unit, awaiting its futures; cancelling the task closes it."""
+    try:
+        future = next(unit)
+        while True:
+            try:
+                await future
+            except Exception as error:
+                future = unit.throw(error)
+            else:
+                future = unit.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        unit.close()

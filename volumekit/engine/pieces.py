@@ -1,0 +1,65 @@
+"""Cutting a box into pieces of whole chunks: what bounds memory, shows progress and lets Ctrl-C stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from volumekit.model.level import Level
+
+Point = tuple[int, int, int, int]
+
+READ_BYTES = 3 << 20
+"""Voxels read at a time: smaller pieces cost time, larger ones memory."""
+
+WRITE_BYTES = 16 << 20
+
+
+def pieces(level: Level, low: Point, high: Point, *, size: int) -> Iterator[tuple[Point, Point]]:
+    """Cut a box along the chunk grid.
+
+    Parameters
+    ----------
+    level : Level
+        Gives the grid and the memory order: pieces grow along the fastest axis first.
+    low, high : tuple of int
+        The box, (x, y, z, channel), half-open.
+    size : int
+        Bytes a piece should have; one chunk is the least.
+
+    Yields
+    ------
+    tuple
+        ``low`` and ``high`` of a piece; together they are the box, none shares a chunk with another.
+    """
+    step = _step(level, low, high, size)
+    origin = (*level.offset, 0)
+    starts = [_cuts(low[a], high[a], origin[a], step[a]) for a in range(4)]
+    slow = level.order
+    for s0 in starts[slow[0]]:
+        for s1 in starts[slow[1]]:
+            for s2 in starts[slow[2]]:
+                for s3 in starts[slow[3]]:
+                    spans = dict(zip(slow, (s0, s1, s2, s3), strict=True))
+                    yield _point(spans, 0), _point(spans, 1)
+
+
+def _point(spans: dict[int, tuple[int, int]], end: int) -> Point:
+    return spans[0][end], spans[1][end], spans[2][end], spans[3][end]
+
+
+def _step(level: Level, low: Point, high: Point, size: int) -> list[int]:
+    """Return the piece's extent per axis: whole chunks, grown along the fastest axis first."""
+    step = list(level.chunk)
+    room = size // max(1, math.prod(min(c, h - b) for c, h, b in zip(step, high, low, strict=True)) * level.dtype.itemsize)
+    for axis in reversed(level.order):
+        needed = -(-(high[axis] - low[axis]) // step[axis]) + 1
+        grow = max(1, min(needed, room))
+        step[axis] *= grow
+        room //= grow
+    return step
+
+
+def _cuts(low: int, high: int, origin: int, step: int) -> list[tuple[int, int]]:
+    first = origin + (low - origin) // step * step
+    return [(max(at, low), min(at + step, high)) for at in range(first, high, step)]

@@ -1,0 +1,19 @@
+"""Formats: how a volume is laid out in a store.
+
+A row of `FORMATS` is all it takes to add one; packages add rows through the entry-point group ``volumekit.formats``.
+"""
+
+from __future__ import annotations
+
+from volumekit.registry import Registry
+
+FORMATS = Registry(
+    "volumekit.formats",
+    {
+        "precomputed": "volumekit.formats.precomputed:Precomputed",
+        "stack": "volumekit.formats.stack:Stack",
+    },
+)
+
+ALIASES = {"neuroglancer-precomputed": "precomputed", "images": "stack"}
+"""Other spellings of format names in URLs."""

@@ -1,0 +1,124 @@
+"""What a format is: metadata into levels, cells into keys, bytes into voxels. It never fetches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from volumekit.errors import VolumekitError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from volumekit.model.bbox import Bbox
+    from volumekit.model.level import Level
+
+Cell = tuple[int, int, int, int]
+"""Position of a chunk in its level's grid, (x, y, z, channel), counted from the level's lowest voxel."""
+
+
+class WrongFormat(VolumekitError):
+    """These bytes belong to another format; the next one is tried."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """How TensorStore's own drivers open a level.
+
+    Attributes
+    ----------
+    spec : dict
+        Spec without its ``kvstore``; the engine adds that.
+    path : str
+        Where below the dataset the driver's key-value store starts; empty or ends in ``/``.
+    """
+
+    spec: dict[str, Any]
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file that holds many chunks: ``kind`` names the store that maps virtual keys to byte ranges in it."""
+
+    kind: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Format(ABC):
+    """A volume laid out in a store.
+
+    Attributes
+    ----------
+    name : str
+        The name in URLs (``name://…``).
+    levels : tuple of Level
+        Finest first.
+    """
+
+    name: ClassVar[str]
+    writable: ClassVar[bool] = True
+    levels: tuple[Level, ...]
+
+    @classmethod
+    @abstractmethod
+    def needs(cls, have: Mapping[str, bytes | None]) -> Collection[str]:
+        """Say which metadata is wanted next.
+
+        Asked again with the answers (None: no such key) until nothing more is wanted. A key that ends in ``/``
+        wants the listing of that directory: its names joined by newlines, sub-directories ending in ``/``;
+        ``"/"`` is the dataset's own directory.
+        """
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, have: Mapping[str, bytes | None]) -> Self:
+        """Build the format from its metadata.
+
+        Raises
+        ------
+        WrongFormat
+            If this is another format's data.
+        MetadataError
+            If it is this format's but cannot be understood.
+        """
+
+    @abstractmethod
+    def metadata(self) -> dict[str, bytes]:
+        """Return the metadata objects, by key."""
+
+    @abstractmethod
+    def key(self, level: Level, cell: Cell) -> str:
+        """Return the key of a cell: one object (or container entry), owned by this cell alone."""
+
+    @abstractmethod
+    def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:
+        """Return the voxels of a cell, (x, y, z, channel), from a `storage.base.Value`."""
+
+    @abstractmethod
+    def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes | None:
+        """Return the bytes of a cell; None: do not store it."""
+
+    def prefix(self, level: Level) -> str | None:
+        """Return the key prefix under which all objects of a level, and nothing else, are found by listing."""
+        return None
+
+    def box(self, level: Level, cell: Cell) -> Bbox:
+        """Return the voxels of a cell, cut at the level's bounds."""
+        from volumekit.model.grid import cell_box
+
+        return cell_box(level.bounds, level.chunk[:3], cell[:3])
+
+    def container(self, level: Level) -> Container | None:
+        """Return the container that a level's chunks live in, if they do."""
+        return None
+
+    def flat(self) -> Format:
+        """Return the same levels without containers: the layout of a disk mirror."""
+        return self
+
+    def native(self, level: Level) -> Native | None:
+        """Return how TensorStore opens a level by itself, or None if it cannot."""
+        return None

@@ -1,0 +1,11 @@
+"""Neuroglancer Precomputed volumes.
+
+Source: the volume specification in the Neuroglancer repository, ``src/datasource/precomputed/volume.md``.
+"""
+
+from __future__ import annotations
+
+from volumekit.formats.precomputed.format import Precomputed
+from volumekit.formats.precomputed.info import DATA_TYPES, create_info
+
+__all__ = ["DATA_TYPES", "Precomputed", "create_info"]

@@ -1,0 +1,119 @@
+"""Precomputed volumes as a format: one object per chunk, named by its voxels."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Self
+
+from numpy.typing import NDArray
+
+from volumekit.codecs import CODECS, get_codec
+from volumekit.errors import MetadataError
+from volumekit.formats.base import Cell, Format, Native, WrongFormat
+from volumekit.formats.precomputed.info import Info, dump_info, load_info, parse_levels
+from volumekit.model.level import Level
+
+_NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
+
+
+class Precomputed(Format):
+    """A Neuroglancer Precomputed volume.
+
+    Parameters
+    ----------
+    info : dict
+        The info file; members nobody knows are kept.
+    """
+
+    name: ClassVar[str] = "precomputed"
+
+    def __init__(self, info: Info) -> None:
+        self.info = info
+        self.levels = parse_levels(info)
+
+    @classmethod
+    def needs(cls, have: Mapping[str, bytes | None]) -> Collection[str]:
+        """Ask for the info file."""
+        return {"info"} - set(have)
+
+    @classmethod
+    def parse(cls, have: Mapping[str, bytes | None]) -> Self:
+        """Build the format from the info file."""
+        data = have.get("info")
+        if data is None:
+            raise WrongFormat("there is no info file")
+        info = load_info(data)
+        kind = info.get("@type", "neuroglancer_multiscale_volume")
+        if kind != "neuroglancer_multiscale_volume":
+            raise MetadataError(f"the info file describes {kind!r}, which is no volume", key="info")
+        return cls(info)
+
+    def metadata(self) -> dict[str, bytes]:
+        """Return the info file."""
+        return {"info": dump_info(self.info)}
+
+    def prefix(self, level: Level) -> str:
+        """Return the folder of a level."""
+        return f"{level.key}/"
+
+    def key(self, level: Level, cell: Cell) -> str:
+        """Return ``<key>/<x0>-<x1>_<y0>-<y1>_<z0>-<z1>``, in voxels of the level."""
+        low, high = level.offset, level.end
+        spans = []
+        for axis in range(3):
+            start = low[axis] + cell[axis] * level.chunk[axis]
+            spans.append(f"{start}-{min(start + level.chunk[axis], high[axis])}")
+        return f"{level.key}/{'_'.join(spans)}"
+
+    def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:
+        """Return the voxels of a chunk."""
+        x, y, z = (
+            min(step, size - at * step)
+            for at, step, size in zip(cell[:3], level.chunk[:3], level.shape[:3], strict=True)
+        )
+        return get_codec(level.codec).decode(value.data, (x, y, z, level.channels), level.dtype)
+
+    def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes:
+        """Return the bytes of a chunk."""
+        return get_codec(level.codec).encode(chunk)
+
+    def native(self, level: Level) -> Native | None:
+        """Return TensorStore's spec; the info is passed along, so that TensorStore never reads it."""
+        if level.codec.name not in _NATIVE or level.sharding is not None:
+            return None
+        if CODECS[level.codec.name].supports(level.dtype, level.channels):
+            return None
+        scale = {
+            "key": posixpath.basename(level.key),
+            "size": list(level.shape[:3]),
+            "voxel_offset": list(level.offset),
+            "resolution": list(level.resolution),
+            "chunk_size": list(level.chunk[:3]),
+            "encoding": level.codec.name,
+            **_native_settings(level),
+        }
+        volume = {
+            "type": self.info.get("type", "image").lower(),
+            "data_type": level.dtype.name,
+            "num_channels": level.channels,
+        }
+        spec = {
+            "driver": "neuroglancer_precomputed",
+            "multiscale_metadata": volume,
+            "scale_metadata": scale,
+            "open": True,
+            "assume_metadata": True,
+        }
+        folder = posixpath.dirname(level.key)
+        return Native(spec, f"{folder}/" if folder else "")
+
+
+def _native_settings(level: Level) -> dict[str, Any]:
+    """Return the settings TensorStore accepts: it rejects those of other encodings."""
+    allowed = {"jpeg": "jpeg_quality", "png": "png_level"}
+    name = allowed.get(level.codec.name, "compressed_segmentation_block_size")
+    if level.codec.name == "raw" or name not in level.codec.settings:
+        return {}
+    value = level.codec.settings[name]
+    return {name: list(value) if isinstance(value, tuple) else value}

@@ -1,0 +1,113 @@
+"""A level: everything the engine and the volume need to know about one resolution of a dataset."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from volumekit.model.bbox import Bbox
+
+F_ORDER = (3, 2, 1, 0)
+"""Memory order of formats that store x fastest: axes from slowest to fastest."""
+
+C_ORDER = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """A codec by name, with its settings.
+
+    Parameters
+    ----------
+    name : str
+        Name in the codec registry; a name nobody knows is kept, and only that level cannot be read.
+    settings : Mapping
+        Settings as the format spells them.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __hash__(self) -> int:
+        return hash((self.name, repr(sorted(self.settings.items()))))
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How a format packs chunks into larger objects; ``parameters`` as the format spells them."""
+
+    kind: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a dataset.
+
+    Attributes
+    ----------
+    key : str
+        Name of the level within the dataset, e.g. ``"4_4_40"``.
+    bounds : Bbox
+        Voxels of the level, (x, y, z), half-open, offset included.
+    chunk : tuple of int
+        Shape of a chunk, (x, y, z, channel).
+    dtype : numpy.dtype
+        Data type in native byte order.
+    channels : int
+        Number of channels.
+    resolution : tuple of float
+        Voxel size in nm, (x, y, z).
+    codec : CodecSpec
+        How chunks are encoded.
+    fill : int or float
+        What missing chunks hold, by the format's rule.
+    fill_missing : bool
+        Whether, by the format's rule, a missing chunk is ``fill`` rather than an error.
+    order : tuple of int
+        Memory order: the axes from slowest to fastest. A read returns arrays in this order.
+    sharding : Sharding or None
+        How chunks are packed into larger objects.
+    error : str or None
+        Why this level cannot be opened, if it cannot.
+    locked : bool
+        Whether the level refuses writes.
+    """
+
+    key: str
+    bounds: Bbox
+    chunk: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    channels: int
+    resolution: tuple[float, float, float]
+    codec: CodecSpec
+    fill: int | float = 0
+    fill_missing: bool = False
+    order: tuple[int, int, int, int] = F_ORDER
+    sharding: Sharding | None = None
+    error: str | None = None
+    locked: bool = False
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the level, (x, y, z, channel)."""
+        x, y, z = (b - a for a, b in zip(self.offset, self.end, strict=True))
+        return x, y, z, self.channels
+
+    @functools.cached_property
+    def offset(self) -> tuple[int, int, int]:
+        """Lowest voxel, (x, y, z)."""
+        x, y, z = (int(n) for n in self.bounds.minpt)
+        return x, y, z
+
+    @functools.cached_property
+    def end(self) -> tuple[int, int, int]:
+        """One past the highest voxel, (x, y, z)."""
+        x, y, z = (int(n) for n in self.bounds.maxpt)
+        return x, y, z

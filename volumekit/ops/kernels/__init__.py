@@ -1,0 +1,148 @@
+"""Downsampling: every cell of ``factor`` voxels becomes one voxel.
+
+Cells sit on multiples of the factor in global coordinates, whatever the origin of the array: the result covers
+``[floor(min / f), ceil(max / f))`` along every axis, and a partial cell, at either end, stands for the voxels it has.
+
+Compiled kernels are used where numba is installed, NumPy elsewhere; both give the same bits, and the bits of
+TensorStore's ``downsample`` driver for the methods it has (see `downsample` for what that means for floats).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from volumekit.errors import OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["GAUSSIAN_RADIUS", "METHODS", "downsample", "downsample_gaussian"]
+
+METHODS = ("mean", "mode", "median", "nearest", "min", "max", "gaussian")
+"""Names of the methods."""
+
+GAUSSIAN_RADIUS = 2
+"""How many neighbours on each side `downsample_gaussian` looks at, in voxels."""
+
+
+def downsample(
+    array: NDArray[Any],
+    factor: Sequence[int],
+    *,
+    method: str,
+    origin: Sequence[int] = (0, 0, 0),
+    out: NDArray[Any] | None = None,
+    threads: int = 1,
+) -> NDArray[Any]:
+    """Reduce an array by an integer factor along each axis.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        (x, y, z) or (x, y, z, channel), any memory order, integer or float. It is copied only if no axis is
+        contiguous, if its byte order is foreign, or for ``mode`` and ``median`` of floats.
+    factor : sequence of int
+        (x, y, z), each positive.
+    method : str
+        One of `METHODS`:
+
+        ``mean``
+            Integers: the exact sum, divided and rounded half to even. Floats: summed in their own type (float16 in
+            float32) in memory order, then divided; NaN propagates.
+        ``mode``
+            The most frequent value; among equally frequent ones the smallest.
+        ``median``
+            The lower of the two middle values where the count is even.
+        ``nearest``
+            The voxel at the cell's lowest coordinate. A leading partial cell has lost that one and takes the first
+            voxel it has (TensorStore's ``stride`` drops such cells).
+        ``min``, ``max``
+            NaN is ignored; a cell of NaN alone is inf, or -inf for ``max``.
+        ``gaussian``
+            `downsample_gaussian` without neighbours: the array's edges are the volume's.
+
+        In ``mode`` and ``median`` all NaN are one value, above every number, and zero is always +0; TensorStore's
+        answer for cells with NaN or zeros of both signs depends on their order.
+    origin : sequence of int
+        (x, y, z), the global voxel coordinate of ``array[0, 0, 0]``; may be negative.
+    out : numpy.ndarray, optional
+        Where to put the result: its shape, the array's dtype, not overlapping the array.
+    threads : int
+        How many threads to use at once; the result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``out``, or a new array of the array's dtype (in native byte order), number of axes and memory order.
+
+    Raises
+    ------
+    OptionError
+        If ``factor``, ``method``, ``origin`` or ``threads`` is impossible, or ``out`` cannot be written.
+    ShapeError
+        If ``array`` has other than three or four axes, or ``out`` another shape than the result.
+    CastError
+        If ``out`` has another dtype.
+    UnsupportedError
+        If ``array`` holds neither integers nor floats of at most 64 bits.
+    """
+    from volumekit.ops.kernels import gaussian, reduce
+
+    if method not in METHODS:
+        raise OptionError(f"unknown downsampling method {method!r}; there are {', '.join(METHODS)}")
+    if method == "gaussian":
+        return gaussian.downsample(array, factor, origin=origin, halo=((0, 0),) * 3, out=out, threads=threads)
+    return reduce.downsample(array, factor, method=method, origin=origin, out=out, threads=threads)
+
+
+def downsample_gaussian(
+    array: NDArray[Any],
+    factor: Sequence[int],
+    *,
+    origin: Sequence[int] = (0, 0, 0),
+    halo: Sequence[tuple[int, int]] = ((0, 0), (0, 0), (0, 0)),
+    out: NDArray[Any] | None = None,
+    threads: int = 1,
+) -> NDArray[Any]:
+    """Smooth an array with a Gaussian, then average each cell.
+
+    The filter (sigma 0.5, cut at `GAUSSIAN_RADIUS`) runs in float64 along z, y and x, skipping axes whose factor is 1.
+    A partial cell at the volume's edge is first filled by repeating the edge voxel; beyond that the volume is mirrored
+    without repeating its edge. Integers are rounded half to even and clipped to the range of their type; 64-bit
+    integers beyond 2**53 are approximated. This is what ``skimage.transform.rescale(volume, 0.5)`` and scroll2zarr do.
+
+    Computed block by block with real neighbours the result is bit for bit that of the whole volume: give each block
+    `GAUSSIAN_RADIUS` neighbours on each side, or as many as the volume has there.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        (x, y, z) or (x, y, z, channel), any memory order, halo included.
+    factor : sequence of int
+        (x, y, z), each from 1 to 64.
+    origin : sequence of int
+        (x, y, z), the global voxel coordinate of ``array[0, 0, 0]``, halo included; may be negative.
+    halo : sequence of (int, int)
+        For each of x, y, z: how many voxels at the low and at the high side are neighbours, used for filtering but not
+        part of the result. Fewer than `GAUSSIAN_RADIUS` means that the volume ends with the array.
+    out : numpy.ndarray, optional
+        Where to put the result: its shape, the array's dtype, not overlapping the array.
+    threads : int
+        How many threads to use at once; the result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        As from `downsample`, for the voxels inside the halo.
+
+    Raises
+    ------
+    AlignmentError
+        If a side with neighbours does not lie on a multiple of the factor.
+    OptionError, ShapeError, CastError, UnsupportedError
+        As from `downsample`; OptionError also if the halo does not fit into the array.
+    """
+    from volumekit.ops.kernels import gaussian
+
+    return gaussian.downsample(array, factor, origin=origin, halo=halo, out=out, threads=threads)

@@ -1,0 +1,111 @@
+"""Calls of the compiled kernels: flat memory, unsigned types, and the right kernel for the shape of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from volumekit.ops.kernels import jit, plain
+from volumekit.ops.kernels.layout import Task
+
+_PAIRS = ((2, 2, 1, 1), (2, 2, 2, 1))
+"""Cells with kernels of their own."""
+
+
+def _regular(array: NDArray[Any]) -> bool:
+    """Tell whether rows along the first axis are contiguous and all voxels lie behind the first one."""
+    steps = [s for n, s in zip(array.shape, array.strides, strict=True) if n > 1]
+    rows = array.shape[0] == 1 or array.strides[0] == array.itemsize
+    return rows and array.flags.aligned and all(s > 0 and s % array.itemsize == 0 for s in steps)
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the memory from the first to the last voxel of a `_regular` array, integers as unsigned."""
+    extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) // array.itemsize
+    memory = as_strided(array, (extent,), (array.itemsize,))
+    return memory if array.dtype.kind == "f" else memory.view(f"u{array.itemsize}")
+
+
+def _starts(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> NDArray[np.int64]:
+    """Return where the rows of an array start, counted in voxels from its first."""
+    b, c, d = (np.arange(n, dtype=np.int64) * (s // itemsize) for n, s in zip(shape[1:], strides[1:], strict=True))
+    return (d[:, np.newaxis, np.newaxis] + c[:, np.newaxis] + b).ravel()
+
+
+def _call(kernel: Callable[..., None], task: Task, *extra: Any) -> None:
+    """Call a kernel on a task, through copies where the rows of an array are not contiguous."""
+    source = task.source if _regular(task.source) else task.source.copy(order="F")
+    target = task.target if _regular(task.target) else np.empty(task.target.shape, task.target.dtype, order="F")
+    size = source.itemsize
+    inner = _starts(task.step, source.strides, size)
+    hop = tuple(stride * step for stride, step in zip(source.strides, task.step, strict=True))
+    rows = _starts(target.shape, hop, size)
+    cells = _starts(target.shape, target.strides, size)
+    kernel(_flat(source), _flat(target), rows, cells, inner, task.step[0], target.shape[0], *extra)
+    if target is not task.target:
+        task.target[...] = target
+
+
+def _flip(dtype: np.dtype[Any]) -> Any:
+    """Return what turns integers into unsigned ones that sort alike."""
+    kind = np.dtype(f"u{dtype.itemsize}").type
+    return kind(1 << (8 * dtype.itemsize - 1)) if dtype.kind == "i" else kind(0)
+
+
+def _mean(task: Task) -> None:
+    dtype, n, count = task.source.dtype, task.target.shape[0], int(np.prod(task.step))
+    if dtype.kind == "f":
+        return _call(jit.mean_float, task, np.empty(n, dtype))
+    if dtype.itemsize == 8:
+        return _call(jit.mean_64, task, np.empty(2 * n, np.uint64), _flip(dtype))
+    fits = count <= 1 << 8 * dtype.itemsize
+    total = np.empty(n, f"u{2 * dtype.itemsize}" if fits else np.uint64)
+    kernel = jit.mean_pairs if task.step in _PAIRS else jit.mean
+    return _call(kernel, task, total, _flip(dtype))
+
+
+def _mode(task: Task) -> None:
+    _ranked(task, mode=True)
+
+
+def _median(task: Task) -> None:
+    _ranked(task, mode=False)
+
+
+def _ranked(task: Task, *, mode: bool) -> None:
+    flip = _flip(task.source.dtype)
+    if task.step in _PAIRS:
+        return _call(jit.ranked_4 if task.step == _PAIRS[0] else jit.ranked_8, task, flip, mode)
+    buffer = np.empty(int(np.prod(task.step)), f"u{task.source.itemsize}")
+    return _call(jit.ranked, task, buffer, flip, mode)
+
+
+def _min(task: Task) -> None:
+    _extreme(task, greatest=False)
+
+
+def _max(task: Task) -> None:
+    _extreme(task, greatest=True)
+
+
+def _extreme(task: Task, *, greatest: bool) -> None:
+    dtype = task.source.dtype
+    if dtype.kind == "f":
+        return _call(jit.least_float, task, dtype.type(-1 if greatest else 1))
+    worst = ~np.zeros((), f"u{dtype.itemsize}")[()]
+    flip = _flip(dtype) ^ worst if greatest else _flip(dtype)
+    return _call(jit.least, task, worst, flip)
+
+
+KERNELS: dict[str, Callable[[Task], None]] = {
+    "mean": _mean,
+    "mode": _mode,
+    "median": _median,
+    "min": _min,
+    "max": _max,
+    "nearest": plain.nearest,
+}

@@ -1,0 +1,254 @@
+"""What a store is: bytes by key."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from concurrent.futures import Future as _Future
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Future(Protocol[T_co]):
+    """The part of a future that stores promise: TensorStore's and the standard library's both have it."""
+
+    def result(self, timeout: float | None = None) -> T_co:
+        """Wait for the value, or raise what went wrong."""
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        """Call ``fn(future)`` once there is a result; ``fn`` must not block."""
+
+
+class Value(NamedTuple):
+    """The bytes of a key.
+
+    Attributes
+    ----------
+    data : bytes
+        The value, or the part of it that was asked for.
+    stamp : bytes
+        The store's own generation of the object; passed through to `Store.commit`, never made up.
+    attrs : Mapping
+        What a container's index says of this value (codec, sample order).
+    """
+
+    data: bytes
+    stamp: bytes
+    attrs: Mapping[str, object] = MappingProxyType({})
+
+
+ABSENT = b"\x02"
+"""The stamp of an object that does not exist; `Store.commit` then writes only if it still does not.
+
+TensorStore's own spelling, so that stamps pass through it unchanged.
+"""
+
+
+class Store(ABC):
+    """Bytes by key.
+
+    Keys are relative paths with ``/`` between the parts. Absent is a value at this level (None), never an error.
+
+    Attributes
+    ----------
+    url : str
+        Where this store is; for messages and for comparing.
+    writable, listable, conditional : bool
+        Whether it can be written, listed, and honours conditional writes.
+    suffixed : bool
+        Whether other programs keep compressed objects here under names like ``key.gz``.
+    """
+
+    url: str
+    writable: bool = True
+    listable: bool = True
+    conditional: bool = True
+    suffixed: bool = False
+
+    @abstractmethod
+    def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
+        """Read a key, or a range of it.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        start, stop : int, optional
+            Half-open byte range; a negative ``start`` counts from the end. The answer is cut at the end of the
+            object. ``(0, 0)`` only asks whether it is there.
+
+        Returns
+        -------
+        Future of Value or None
+            None if there is no such key.
+        """
+
+    @abstractmethod
+    def commit(
+        self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
+    ) -> Future[Mapping[str, bytes]]:
+        """Write (bytes) or delete (None) keys; all or nothing per object.
+
+        Parameters
+        ----------
+        changes : Mapping
+            New value of each key; all keys belong to one `group` when ``if_match`` is given.
+        if_match : bytes, optional
+            The stamp that the object must still have, `ABSENT` for "must not exist".
+
+        Returns
+        -------
+        Future of Mapping
+            The new stamps.
+
+        Raises
+        ------
+        ConflictError
+            Through the future: the object changed since the stamp was read.
+        """
+
+    def find(self, keys: Sequence[str]) -> Future[str | None]:
+        """Return the first of these keys that exists, None if none does; asked one after the other."""
+        if not keys:
+            return done(None)
+        first, *others = keys
+        return chain(self.read(first, 0, 0), lambda found: self.find(others) if found is None else done(first))
+
+    def group(self, key: str) -> str:
+        """Return the object a key lives in: itself, its shard, its cube."""
+        return key
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with ``prefix``, in no particular order."""
+
+    def native(self) -> dict[str, Any] | None:
+        """Return the TensorStore key-value store spec of the same bytes, or None."""
+        return None
+
+    def join(self, key: str) -> str:
+        """Return the URL of a key, for messages."""
+        return f"{self.url.rstrip('/')}/{key}"
+
+
+def then(future: Future[S], step: Callable[[S], T], *, executor: Executor | None = None) -> Future[T]:
+    """Return a future of ``step(value)``.
+
+    Parameters
+    ----------
+    future : Future
+        What to wait for.
+    step : callable
+        Runs in ``executor``, or else in the thread that finishes ``future``, where it must not block.
+    executor : Executor, optional
+        Where to run steps that take time.
+    """
+    out: _Future[T] = _Future()
+
+    def run(finished: Future[S]) -> None:
+        try:
+            out.set_result(step(finished.result()))
+        except BaseException as error:
+            out.set_exception(error)
+
+    def finish(finished: Future[S]) -> None:
+        try:
+            run(finished) if executor is None else executor.submit(run, finished)
+        except RuntimeError as error:  # the interpreter is shutting down: the executor takes no more work
+            out.set_exception(error)
+
+    future.add_done_callback(finish)
+    return out
+
+
+def chain(
+    future: Future[S],
+    step: Callable[[S], Future[T]],
+    *,
+    rescue: Callable[[Exception], Future[T] | None] = lambda error: None,
+) -> Future[T]:
+    """Return a future of the future that ``step(value)`` returns; neither function may block.
+
+    Parameters
+    ----------
+    future : Future
+        What to wait for.
+    step : callable
+        What to do next.
+    rescue : callable, optional
+        What to do next if ``future`` failed; None: fail.
+    """
+    out: _Future[T] = _Future()
+
+    def settle(finished: Future[T]) -> None:
+        try:
+            out.set_result(finished.result())
+        except BaseException as error:
+            out.set_exception(error)
+
+    def run(finished: Future[S]) -> None:
+        try:
+            following = _next(finished, step, rescue)
+            following.add_done_callback(settle)
+        except BaseException as error:
+            out.set_exception(error)
+
+    future.add_done_callback(run)
+    return out
+
+
+def _next(
+    finished: Future[S], step: Callable[[S], Future[T]], rescue: Callable[[Exception], Future[T] | None]
+) -> Future[T]:
+    try:
+        value = finished.result()
+    except Exception as error:
+        following = rescue(error)
+        if following is None:
+            raise
+        return following
+    return step(value)
+
+
+def gather(futures: Mapping[str, Future[T]]) -> Future[Mapping[str, T]]:
+    """Return a future of all the results, or of the first error once all have ended."""
+    out: _Future[Mapping[str, T]] = _Future()
+    left = len(futures)
+    lock = threading.Lock()
+
+    def finish(_: Future[T]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            if left:
+                return
+        try:
+            out.set_result({key: future.result() for key, future in futures.items()})
+        except BaseException as error:
+            out.set_exception(error)
+
+    if not futures:
+        return done({})
+    for future in futures.values():
+        future.add_done_callback(finish)
+    return out
+
+
+def done(value: T) -> Future[T]:
+    """Return a future that already has its value."""
+    out: _Future[T] = _Future()
+    out.set_result(value)
+    return out
+
+
+def failed(error: BaseException) -> Future[Any]:
+    """Return a future that already failed."""
+    out: _Future[Any] = _Future()
+    out.set_exception(error)
+    return out

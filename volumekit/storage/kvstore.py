@@ -1,0 +1,195 @@
+"""Files and memory, through TensorStore's key-value stores."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tensorstore as ts
+
+from volumekit.errors import (
+    ConflictError,
+    NoSpaceError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    StorageError,
+    VolumekitError,
+)
+from volumekit.model.url import URL
+from volumekit.storage import forkguard
+from volumekit.storage.base import Future, Store, Value, chain, done, failed, gather, then
+from volumekit.storage.context import context
+from volumekit.storage.translate import status, translate
+
+T = TypeVar("T")
+_LOCK = ".__lock"
+
+
+class KvStore(Store):
+    """Any of TensorStore's key-value stores.
+
+    Parameters
+    ----------
+    url : URL
+        Where it is.
+    spec : dict
+        The key-value store; its ``path`` ends in ``/``.
+    durable : bool
+        Whether writes are synced to the disk before they count as done.
+    """
+
+    def __init__(self, url: URL, spec: dict[str, Any], *, durable: bool = False) -> None:
+        forkguard.check()
+        self.url = str(url)
+        self._spec = spec
+        self._durable = durable
+        self._kv = ts.KvStore.open(spec, context=context(durable=durable)).result()
+
+    def native(self) -> dict[str, Any]:
+        """Return the spec of this store."""
+        return dict(self._spec)
+
+    def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
+        """Read a key, or a range of it."""
+        forkguard.check()
+        full = self._full(key)
+        if start is None and stop is None:
+            return self._translated(key, self._kv.read(full), _value)
+        wanted = slice(start or 0, stop)
+        part = self._translated(key, self._kv.read(full, byte_range=wanted), _value)
+        return chain(part, done, rescue=lambda error: self._cut(key, wanted, error))
+
+    def _cut(self, key: str, wanted: slice, error: Exception) -> Future[Value | None] | None:
+        """Read all of an object that is shorter than the range asked for."""
+        if status(error.__cause__ or error) != "OUT_OF_RANGE":
+            return None
+        return then(self.read(key), lambda value: value and value._replace(data=value.data[wanted]))
+
+    def _full(self, key: str) -> str:
+        """Return the key as TensorStore's store below knows it."""
+        return key
+
+    def _translated(self, key: str, future: ts.Future[Any], step: Callable[[Any], T]) -> Future[T]:
+        def settle(finished: ts.Future[Any]) -> T:
+            try:
+                return step(finished.result())
+            except (ValueError, IndexError, NotImplementedError) as error:
+                raise translate(error, url=self.url, key=key) from error
+
+        return _Mapped(future, settle)
+
+    def commit(
+        self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
+    ) -> Future[Mapping[str, bytes]]:
+        """Write or delete keys, one object each."""
+        forkguard.check()
+        if not self.writable:
+            return failed(ReadOnlyError("this storage cannot be written", url=self.url))
+        return gather({key: self._write(key, value, if_match) for key, value in changes.items()})
+
+    def _write(self, key: str, value: bytes | None, if_match: bytes | None) -> Future[bytes]:
+        def stamp(result: Any) -> bytes:
+            if not result.generation:
+                raise ConflictError("the object changed since it was read; read it again", url=self.url, key=key)
+            return bytes(result.generation)
+
+        return self._translated(key, self._kv.write(self._full(key), value, if_equal=if_match), stamp)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with ``prefix``."""
+        forkguard.check()
+        upper = prefix.encode() + b"\xff" * 8 if prefix else b""
+        found = self._kv.list(ts.KvStore.KeyRange(prefix.encode(), upper)).result()
+        yield from (key.decode("utf-8", "surrogateescape") for key in found)
+
+
+class _Mapped:
+    """A TensorStore future seen through a function: no lock and no thread, unlike `then`."""
+
+    __slots__ = ("_future", "_settle")
+
+    def __init__(self, future: ts.Future[Any], settle: Callable[[Any], Any]) -> None:
+        self._future, self._settle = future, settle
+
+    def result(self, timeout: float | None = None) -> Any:
+        if timeout is not None:
+            self._future.exception(timeout=timeout)
+        return self._settle(self._future)
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        self._future.add_done_callback(lambda _: fn(self))
+
+
+def _value(result: Any) -> Value | None:
+    return None if result.state == "missing" else Value(result.value, result.stamp.generation)
+
+
+class FileStore(KvStore):
+    """A directory. Programs of this field keep compressed objects in files like ``key.gz``."""
+
+    suffixed = True
+
+    def __init__(self, url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> None:
+        self.root = posixpath.normpath(url.path) + "/"
+        if self.root == "//":
+            self.root = "/"
+        super().__init__(url, {"driver": "file", "path": "/"}, durable=durable)
+        self._spec = {"driver": "file", "path": self.root}
+
+    def _full(self, key: str) -> str:
+        path = self.root + key
+        return (posixpath.normpath(path) if "../" in key else path)[1:]
+
+    def find(self, keys: Sequence[str]) -> Future[str | None]:
+        """Return the first of these keys that exists; ten times cheaper than reading nothing of each."""
+        return done(next((key for key in keys if _is_file(self.root + key)), None))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with ``prefix``; four times faster than TensorStore's listing."""
+        folder, _, start = prefix.rpartition("/")
+        yield from self._walk(folder + "/" if folder else "", start)
+
+    def _walk(self, folder: str, start: str = "") -> Iterator[str]:
+        try:
+            with os.scandir(self.root + folder) as entries:
+                names = [(entry.name, entry.is_dir()) for entry in entries if entry.name.startswith(start)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise os_error(error, url=self.url, key=folder) from error
+        for name, is_folder in names:
+            if is_folder:
+                yield from self._walk(f"{folder}{name}/")
+            elif not name.endswith(_LOCK):
+                yield folder + name
+
+
+def os_error(error: OSError, *, url: str | None = None, key: str | None = None) -> BaseException:
+    """Return our error for one of the operating system's."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind: type[VolumekitError] = NoSpaceError
+    else:
+        kind = PermissionDeniedError if isinstance(error, PermissionError) else StorageError
+    return kind(f"{error.strerror or error}: {error.filename or key}", url=url, key=key)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return os.path.isfile(path)  # noqa: PTH113 - 3 us, pathlib takes 9
+    except ValueError:  # a NUL in the name
+        return False
+
+
+class MemoryStore(KvStore):
+    """This process's memory; gone when it ends."""
+
+    suffixed = True
+
+    def __init__(self, url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(url, {"driver": "memory", "path": url.path.strip("/") + "/"}, durable=durable)
+
+    def _full(self, key: str) -> str:
+        return posixpath.normpath(key) if "../" in key else key

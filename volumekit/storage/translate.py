@@ -1,0 +1,72 @@
+"""TensorStore's errors in our words: it reports storage trouble as `ValueError` with a status in front."""
+
+from __future__ import annotations
+
+import re
+
+from volumekit.errors import (
+    ConflictError,
+    CorruptChunkError,
+    MissingChunkError,
+    NoSpaceError,
+    OutOfBoundsError,
+    PermissionDeniedError,
+    StorageError,
+    UnsupportedError,
+    VolumekitError,
+)
+
+_STATUS = re.compile(r"^([A-Z_]{5,}): ")
+_FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
+
+_MEANING: dict[str, tuple[type[VolumekitError], str]] = {
+    "NOT_FOUND": (MissingChunkError, "a chunk is not stored"),
+    "PERMISSION_DENIED": (PermissionDeniedError, "the storage refused access; check permissions or credentials"),
+    "UNAUTHENTICATED": (PermissionDeniedError, "the storage wants credentials"),
+    "RESOURCE_EXHAUSTED": (NoSpaceError, "the storage is full; free some space and write the rest again"),
+    "DATA_LOSS": (CorruptChunkError, "stored bytes are damaged; write this chunk again or delete it"),
+    "INVALID_ARGUMENT": (CorruptChunkError, "stored bytes do not decode; write this chunk again or delete it"),
+    "OUT_OF_RANGE": (CorruptChunkError, "an object is shorter than it should be"),
+    "ABORTED": (ConflictError, "somebody else keeps changing the same object; try again"),
+    "FAILED_PRECONDITION": (StorageError, "the storage cannot do this here; check that the path is a folder"),
+    "UNIMPLEMENTED": (UnsupportedError, "the storage cannot do this"),
+    "UNAVAILABLE": (StorageError, "the storage does not answer; try again later"),
+    "DEADLINE_EXCEEDED": (StorageError, "the storage did not answer in time; try again later"),
+    "CANCELLED": (StorageError, "the operation was cancelled"),
+}
+
+
+def status(error: BaseException) -> str | None:
+    """Return the status of a TensorStore error, or None if it has none."""
+    match = _STATUS.match(str(error))
+    return match[1] if match else None
+
+
+def translate(
+    error: BaseException, *, url: str | None = None, key: str | None = None, box: object = None
+) -> BaseException:
+    """Return our error for one of TensorStore's; anything else is returned as it is.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    url, key, box
+        Where it happened, as far as the caller knows.
+    """
+    if isinstance(error, VolumekitError):
+        error.url, error.key, error.box = error.url or url, error.key or key, error.box or box
+        return error
+    if not isinstance(error, ValueError | IndexError | NotImplementedError):
+        return error
+    found = status(error)
+    if found is None:
+        kind: type[VolumekitError] = OutOfBoundsError if isinstance(error, IndexError) else StorageError
+        return kind(str(error), url=url, key=key, box=box)
+    kind, advice = _MEANING.get(found, (StorageError, "the storage failed"))
+    named = _FILE.search(str(error))
+    return kind(f"{advice}: {_readable(error)}", url=url, key=named[1] if named else key, box=box)
+
+
+def _readable(error: BaseException) -> str:
+    return re.sub(r" \[(source locations|tensorstore_spec|domain)=.*", "", str(error), flags=re.DOTALL)

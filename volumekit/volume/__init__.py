@@ -1,0 +1,1 @@
+"""What users hold: `Volume` and what it returns."""

@@ -1,0 +1,243 @@
+"""Slicing rules: NumPy's, in global voxel coordinates.
+
+Negative numbers are coordinates, never "from the end"; ``:`` is the volume's extent; an integer drops its axis.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.errors import InvalidIndexError, OutOfBoundsError
+from volumekit.model.bbox import Bbox
+
+AXES = ("x", "y", "z", "channel")
+Four = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A basic index, worked out.
+
+    Attributes
+    ----------
+    low, high : tuple of int
+        Hull of the voxels selected, (x, y, z, channel), half-open, ``high`` one past the last voxel touched.
+    step : tuple of int
+        Positive steps.
+    post : tuple
+        What turns the 4-D array of the selected voxels into the result: drops, reversals, new axes.
+    plain : bool
+        Whether ``post`` changes nothing.
+    """
+
+    low: Four
+    high: Four
+    step: Four
+    post: tuple[Any, ...]
+    plain: bool
+
+    @property
+    def shape(self) -> Four:
+        """Shape of the selected voxels, 4-D."""
+        x, y, z, c = (-(-(b - a) // s) for a, b, s in zip(self.low, self.high, self.step, strict=True))
+        return max(0, x), max(0, y), max(0, z), max(0, c)
+
+    @property
+    def box(self) -> Bbox:
+        """Hull of the voxels selected, (x, y, z)."""
+        return Bbox(self.low[:3], self.high[:3])
+
+
+def is_advanced(index: Any) -> bool:
+    """Tell whether an index selects points: integer arrays, lists or a boolean mask."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, list) or (isinstance(part, np.ndarray) and part.ndim > 0) for part in parts)
+
+
+def expand(index: Any, bounds: Bbox, resolution: Sequence[float]) -> tuple[Any, ...]:
+    """Return an index with one entry per axis (and Nones): Bboxes, ``...`` and missing axes spelled out."""
+    parts: list[Any] = []
+    for part in index if isinstance(index, tuple) and not isinstance(index, Bbox) else (index,):
+        parts.extend(_box_slices(part, resolution) if isinstance(part, Bbox) else (part,))
+    if sum(part is Ellipsis for part in parts) > 1:
+        raise InvalidIndexError("an index can hold only one '...'")
+    used = sum(part is not None and part is not Ellipsis for part in parts)
+    if used > len(AXES):
+        raise InvalidIndexError(f"{used} indices for a volume of 4 axes (x, y, z, channel)")
+    full = [slice(None)] * (len(AXES) - used)
+    at = next((n for n, part in enumerate(parts) if part is Ellipsis), len(parts))
+    return (*parts[:at], *full, *parts[at + 1 :])
+
+
+def _box_slices(box: Bbox, resolution: Sequence[float]) -> tuple[slice, ...]:
+    if box.unit != "vx":
+        box = box.convert_units("vx", resolution)
+    box = box.astype(np.int64)
+    return tuple(slice(int(a), int(b)) for a, b in zip(box.minpt, box.maxpt, strict=True))
+
+
+def select(
+    index: Any,
+    bounds: Bbox,
+    channels: int,
+    *,
+    resolution: Sequence[float] = (1, 1, 1),
+    bounded: bool = True,
+) -> Selection:
+    """Work out a basic index.
+
+    Parameters
+    ----------
+    index : int, slice, Bbox, None, Ellipsis or tuple of them
+        What stands between the brackets.
+    bounds : Bbox
+        Voxels of the volume, (x, y, z).
+    channels : int
+        Number of channels.
+    resolution : sequence of float
+        Voxel size in nm, for boxes in units.
+    bounded : bool
+        Whether voxels outside the bounds are an error; channels outside always are.
+
+    Raises
+    ------
+    InvalidIndexError
+        If this is no index.
+    OutOfBoundsError
+        If voxels outside are selected.
+    """
+    lows, highs = (*bounds.minpt.tolist(), 0), (*bounds.maxpt.tolist(), channels)
+    post: list[Any] = []
+    spans: list[tuple[int, int, int]] = []
+    plain = True
+    for part in expand(index, bounds, resolution):
+        if part is None:
+            post.append(None)
+            plain = False
+            continue
+        axis = len(spans)
+        check = bounded or axis == len(AXES) - 1
+        if type(part) is slice:
+            span, reverse = _span(part, lows[axis], highs[axis], axis, check)
+            post.append(slice(None, None, -1) if reverse else slice(None))
+            plain = plain and not reverse
+        else:
+            span = _single(part, lows[axis], highs[axis], axis, check)
+            post.append(0)
+            plain = False
+        spans.append(span)
+    low, high, step = zip(*spans, strict=True)
+    return Selection(low, high, step, tuple(post), plain)
+
+
+def _single(part: Any, low: int, high: int, axis: int, check: bool) -> tuple[int, int, int]:
+    at = whole(part, axis)
+    if check and not low <= at < high:
+        raise _outside(str(at), low, high, axis)
+    return at, at + 1, 1
+
+
+def _span(part: slice, low: int, high: int, axis: int, check: bool) -> tuple[tuple[int, int, int], bool]:
+    """Return (first, one past the last voxel touched, positive step) and whether to reverse."""
+    step = 1 if part.step is None else whole(part.step, axis)
+    if step == 0:
+        raise InvalidIndexError("a slice step cannot be zero")
+    if step > 0:
+        start = low if part.start is None else whole(part.start, axis)
+        stop = high if part.stop is None else whole(part.stop, axis)
+        count = max(0, -(-(stop - start) // step))
+        first, last = start, start + (count - 1) * step
+    else:
+        start = high - 1 if part.start is None else whole(part.start, axis)
+        stop = low - 1 if part.stop is None else whole(part.stop, axis)
+        count = max(0, -(-(start - stop) // -step))
+        first, last = start + (count - 1) * step, start
+    if count == 0:
+        inside = min(max(start, low), high)
+        return (inside, inside, abs(step)), False
+    stepped = abs(step) != 1
+    end = last + 1 if stepped or step < 0 else stop
+    if check and (first < low or end > high):
+        raise _outside(f"{first}:{end}", low, high, axis)
+    return (first, end, abs(step)), step < 0
+
+
+def whole(value: Any, axis: int) -> int:
+    """Return a coordinate as an int; floats and booleans are no coordinates."""
+    if isinstance(value, bool | np.bool_):
+        raise InvalidIndexError(f"a boolean is no {AXES[axis]} coordinate")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InvalidIndexError(
+            f"{value!r} ({type(value).__name__}) is no {AXES[axis]} coordinate; use integers, slices, a Bbox or arrays"
+        ) from None
+
+
+def _outside(text: str, low: int, high: int, axis: int) -> OutOfBoundsError:
+    return OutOfBoundsError(
+        f"{AXES[axis]} {text} reaches outside the volume, which spans {low}:{high} there; "
+        "coordinates are global voxels of this mip"
+        + ("" if axis == len(AXES) - 1 else " (bounded=False reads background outside)")
+    )
+
+
+def select_points(
+    index: Any, bounds: Bbox, channels: int, *, resolution: Sequence[float] = (1, 1, 1)
+) -> tuple[Any, ...]:
+    """Work out an index with integer arrays or a boolean mask, by NumPy's rules.
+
+    Returns
+    -------
+    tuple
+        One entry per axis: int64 arrays of coordinates, or slices with explicit ends.
+
+    Raises
+    ------
+    InvalidIndexError
+        If this is no index, or a mask of another shape.
+    OutOfBoundsError
+        If points outside are selected.
+    """
+    shape = (*(int(n) for n in bounds.size3()), channels)
+    mask = _mask(index)
+    if mask is not None:
+        if mask.shape not in (shape, shape[:3]):
+            raise InvalidIndexError(f"a mask of shape {mask.shape} for a volume of shape {shape}")
+        index = tuple(found + low for found, low in zip(np.nonzero(mask), (*bounds.minpt.tolist(), 0), strict=False))
+    parts = expand(index, bounds, resolution)
+    if None in [part for part in parts if part is None]:
+        raise InvalidIndexError("new axes cannot be combined with arrays of points")
+    lows, highs = (*bounds.minpt.tolist(), 0), (*bounds.maxpt.tolist(), channels)
+    out: list[Any] = []
+    for axis, part in enumerate(parts):
+        if type(part) is slice:
+            (first, end, step), reverse = _span(part, lows[axis], highs[axis], axis, True)
+            out.append(slice(end - 1, first - 1, -step) if reverse else slice(first, end, step))
+        else:
+            out.append(_coordinates(part, lows[axis], highs[axis], axis))
+    return tuple(out)
+
+
+def _mask(index: Any) -> NDArray[np.bool_] | None:
+    part = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+    if isinstance(part, list):
+        part = np.asarray(part)
+    return part if isinstance(part, np.ndarray) and part.dtype == bool else None
+
+
+def _coordinates(part: Any, low: int, high: int, axis: int) -> NDArray[np.int64]:
+    values = np.asarray(part)
+    if values.size == 0:
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "iu":
+        raise InvalidIndexError(f"{values.dtype} values are no {AXES[axis]} coordinates")
+    if values.size and (int(values.min()) < low or int(values.max()) >= high):
+        raise _outside(f"{values.min()}..{values.max()}", low, high, axis)
+    return values.astype(np.int64)
