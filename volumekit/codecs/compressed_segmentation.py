@@ -1,10 +1,12 @@
 """compressed_segmentation chunks: Neuroglancer's block-wise palettes for labels.
 
-A chunk is, for each channel, the offset of its data in 32-bit words, then the channels. A channel is cut into blocks;
-each has a header of two words (table offset in 24 bits and bits per voxel in 8; offset of the packed voxels), the
-voxels as indices into the block's table of distinct labels, and the table, which equal blocks share. See
-https://github.com/google/neuroglancer/tree/master/src/sliceview/compressed_segmentation. The work is done by one of
-two modules with the same bytes and the same errors: ``..._compiled`` with numba, ``..._arrays`` without.
+A chunk is, for each channel, the offset of its data in 32-bit words, then the channels. A channel is cut into
+blocks; each has a header of two words (table offset in 24 bits and bits per voxel in 8; offset of the packed
+voxels), the voxels as indices into the block's table of distinct labels, and the table, which blocks with the
+same labels share. See https://github.com/google/neuroglancer/tree/master/src/sliceview/compressed_segmentation.
+
+The work is done by one of two modules with the same bytes and the same errors: ``..._compiled`` with numba,
+``..._arrays`` without.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class CompressedSegmentation(Codec):
             words = encode_channel(chunk[..., channel], self.compressed_segmentation_block_size)
             if words is None or offset >= 2**32:
                 raise UnsupportedError(
-                    "this chunk is too large for compressed_segmentation, whose tables must lie within 64 MiB; "
+                    "the chunk is too large for compressed_segmentation: its tables must lie within 64 MiB; "
                     "use smaller chunks"
                 )
             offsets[channel] = offset

@@ -1,7 +1,7 @@
 """compressed_segmentation of one channel with NumPy alone; see the codec's module for the layout.
 
-Every axis is cut into its full blocks and the partial one at the upper end. That gives at most eight regions, in each
-of which all blocks have one size, so they are worked on together, as rows of an array (block, voxel).
+Every axis is cut into its full blocks and the partial one at the upper end. That gives at most eight regions.
+In each of them all blocks have one size, so they are worked on together, as rows of an array (block, voxel).
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Block = tuple[int, int, int]
+_Row = tuple[int, NDArray[np.uint32], NDArray[np.uint32]]  # bits, packed voxels and table of a block
 _BITS = np.array([0, 1, 2, 4, 8, 16, 32])
 _CAPACITY = np.array([1, 2, 4, 16, 256, 65536])
 _MOST = 1 << 40  # more voxels than the words of any data could hold: keeps products within 64 bits
@@ -21,7 +23,7 @@ _TABLES_END = 1 << 24
 _BATCH = 1 << 20  # voxels worked on together: bounds the memory for positions and indices
 
 
-def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[np.unsignedinteger], block: Block) -> int:
+def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[Any], block: Block) -> int:
     """Decode one channel.
 
     Parameters
@@ -45,8 +47,8 @@ def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[np.unsigne
     count = math.prod(grid)
     if base + 2 * count > len(words):
         return 1
-    headers = words[base : base + 2 * count].reshape(*grid, 2).astype(np.int64)
-    bits, tables, values = headers[..., 0] >> 24, base + (headers[..., 0] & 0xFFFFFF), base + headers[..., 1]
+    first, second = words[base : base + 2 * count].reshape(count, 2).T.astype(np.int64)
+    bits, tables, values = first >> 24, base + (first & 0xFFFFFF), base + second
     if not np.isin(bits, _BITS).all():
         return 2
     packed = (min(math.prod(block), _MOST) * bits + 31) // 32
@@ -54,8 +56,10 @@ def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[np.unsigne
         return 3
     if (tables + wide > len(words)).any():
         return 4
+    headers = np.stack([bits, tables, values]).reshape(3, *grid)
     for (z, y, x), blocks in _batches(out.T, block):
-        labels = _labels(words, tables[z, y, x], bits[z, y, x], values[z, y, x], blocks.shape[3:], block, wide)
+        places = _positions(blocks.shape[3:], block)
+        labels = _labels(words, headers[:, z, y, x].reshape(3, -1), places, wide)
         if labels is None:
             return 4
         blocks[...] = labels.reshape(blocks.shape)
@@ -63,50 +67,42 @@ def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[np.unsigne
 
 
 def _labels(
-    words: NDArray[np.uint32],
-    tables: NDArray[np.int64],
-    bits: NDArray[np.int64],
-    values: NDArray[np.int64],
-    size: tuple[int, ...],
-    block: Block,
-    wide: int,
-) -> NDArray[np.unsignedinteger] | None:
-    """Return the labels of blocks of one size (z, y, x), (block, voxel); None if a table is too short."""
-    tables, bits, values = tables.ravel(), bits.ravel(), values.ravel()
-    entries = np.repeat(tables[:, None], math.prod(size), axis=1)
+    words: NDArray[np.uint32], headers: NDArray[np.int64], places: NDArray[np.int64], wide: int
+) -> NDArray[Any] | None:
+    """Return the labels (block, voxel) of blocks of one size; None if a table is too short.
+
+    ``headers`` are bits, table and packed voxels of each block, ``places`` the voxels' in a full block.
+    """
+    bits, tables, values = headers
+    entries = np.repeat(tables[:, None], len(places), axis=1)
     for width in np.unique(bits[bits > 0]):
         rows = np.flatnonzero(bits == width)
-        at = _positions(size, block) * width
-        index = words[values[rows, None] + (at >> 5)] >> (at & 31).astype(np.uint32) & np.uint32(2**width - 1)
-        entries[rows] += wide * index.astype(np.int64)
+        at = places * width
+        index = words[values[rows, None] + (at >> 5)] >> (at & 31).astype(np.uint32)
+        entries[rows] += wide * (index & np.uint32(2**width - 1)).astype(np.int64)
     if entries.max() + wide > len(words):
         return None
-    if wide == 1:
-        return words[entries]
-    return words[entries] | words[entries + 1].astype(np.uint64) << np.uint64(32)
+    labels: NDArray[Any] = words[entries]
+    if wide == 2:
+        labels = labels | words[entries + 1].astype(np.uint64) << np.uint64(32)
+    return labels
 
 
-def encode_channel(voxels: NDArray[np.unsignedinteger], block: Block) -> NDArray[np.uint32] | None:
+def encode_channel(voxels: NDArray[Any], block: Block) -> NDArray[np.uint32] | None:
     """Encode one channel, (x, y, z), Fortran order; None if a table would lie beyond 2**24 words."""
     grid = _grid(voxels.shape, block)
-    rows: list[tuple[int, NDArray[np.uint32], NDArray[np.uint32]]] = [(0, _EMPTY, _EMPTY)] * math.prod(grid)
-    numbers = np.arange(len(rows)).reshape(grid)
+    rows: dict[int, _Row] = {}
+    numbers = np.arange(math.prod(grid)).reshape(grid)
     for (z, y, x), blocks in _batches(voxels.T, block):
         labels = blocks.reshape(-1, math.prod(blocks.shape[3:]))
         packed = _pack(labels, blocks.shape[3:], block)
         if packed is None:
             return None
-        for number, row in zip(numbers[z, y, x].flat, packed, strict=True):
-            rows[number] = row
-    return _assemble(rows)
+        rows.update(zip(numbers[z, y, x].ravel().tolist(), packed, strict=True))
+    return _assemble([rows[number] for number in range(len(rows))])
 
 
-_EMPTY = np.empty(0, np.uint32)
-
-
-def _pack(
-    labels: NDArray[np.unsignedinteger], size: tuple[int, ...], block: Block
-) -> list[tuple[int, NDArray[np.uint32], NDArray[np.uint32]]] | None:
+def _pack(labels: NDArray[Any], size: tuple[int, ...], block: Block) -> list[_Row] | None:
     """Return (bits, packed voxels, table) of blocks of one size (z, y, x), given as rows (block, voxel)."""
     order = np.argsort(labels, axis=1)
     ordered = np.take_along_axis(labels, order, axis=1)
@@ -132,7 +128,7 @@ def _pack(
     ]
 
 
-def _assemble(rows: list[tuple[int, NDArray[np.uint32], NDArray[np.uint32]]]) -> NDArray[np.uint32] | None:
+def _assemble(rows: list[_Row]) -> NDArray[np.uint32] | None:
     """Lay headers, packed voxels and tables one after the other; each different table is stored once."""
     headers = np.empty((len(rows), 2), np.uint32)
     parts, offset, known = [headers.reshape(-1)], headers.size, dict[bytes, int]()
@@ -158,12 +154,11 @@ def _grid(shape: tuple[int, ...], block: Block) -> tuple[int, ...]:
 def _positions(size: tuple[int, ...], block: Block) -> NDArray[np.int64]:
     """Return the place of each voxel of a block cut to ``size`` (z, y, x) within the full block."""
     z, y, x = np.ogrid[: size[0], : size[1], : size[2]]
-    return (x + block[0] * (y + block[1] * z)).astype(np.int64).ravel()
+    places: NDArray[np.int64] = (x + block[0] * (y + block[1] * z)).astype(np.int64).ravel()
+    return places
 
 
-def _batches(
-    voxels: NDArray[np.unsignedinteger], block: Block
-) -> Iterator[tuple[tuple[slice, ...], NDArray[np.unsignedinteger]]]:
+def _batches(voxels: NDArray[Any], block: Block) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
     """Yield (slices of the block grid, view of those blocks) for batches of blocks of one size.
 
     The view has the axes (z, y, x) of the grid, then (z, y, x) within a block; so has ``voxels``, (z, y, x).
@@ -181,8 +176,8 @@ def _batches(
 
 
 def _cut(
-    voxels: NDArray[np.unsignedinteger], block: Block, firsts: list[int], counts: list[int], size: tuple[int, ...]
-) -> NDArray[np.unsignedinteger]:
+    voxels: NDArray[Any], block: Block, firsts: list[int], counts: list[int], size: tuple[int, ...]
+) -> NDArray[Any]:
     """Return blocks of one size as a view with the axes (z, y, x) of the grid, then within a block."""
     steps = tuple(reversed(block))
     starts = [first * step for first, step in zip(firsts, steps, strict=True)]

@@ -1,14 +1,14 @@
 """compressed_segmentation of one channel with numba; same bytes and same errors as ``..._arrays``.
 
-Positions are uint64 throughout: numba looks at signed indices twice, for Python's "from the end", which makes decoding
-2.6 times slower. Constants have that type too, since numba makes a float of uint64 and int64.
+Positions are uint64 throughout: numba looks at signed indices twice, for Python's "from the end", which made
+decoding 2.6 times slower. Constants have that type too, since numba makes a float of uint64 and int64.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -24,24 +24,61 @@ _TABLES_END = _U(1 << 24)
 _MIX = _U(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: multiplicative hashing, Knuth 6.4
 
 
+class _Layout(NamedTuple):
+    """Shape, block and number of blocks, (x, y, z); voxels of a full block; words of a label."""
+
+    shape: Any
+    block: Any
+    count: Any
+    full: Any
+    wide: Any
+
+
+class _Cut(NamedTuple):
+    """One block: its number, its first voxel, and its size (x, y, z) within the channel."""
+
+    number: Any
+    start: Any
+    size: Any
+
+
+class _Palette(NamedTuple):
+    """The labels of a block as they appear, their places in the sorted table, and which one each voxel has.
+
+    ``slots`` is a hash table of the labels; its entries hold if their stamp is the block's number plus one.
+    """
+
+    labels: Any
+    ranks: Any
+    voxels: Any
+    slots: Any
+    stamps: Any
+
+
+class _Tables(NamedTuple):
+    """Where each table is and how long, and a hash table of them; its entries are block numbers plus one."""
+
+    offsets: Any
+    lengths: Any
+    slots: Any
+
+
 def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[Any], block: Block) -> int:
     """Decode one channel; see the twin in ``compressed_segmentation_arrays``."""
-    where = words, _U(base), *_sizes(out, block)
-    damage: int = _check(*where)
-    return damage or _decode(out.T.reshape(-1), *where)
+    layout = _layout(out, block)
+    return _check(words, _U(base), layout) or _decode(out.T.reshape(-1), words, _U(base), layout)
 
 
 def encode_channel(voxels: NDArray[Any], block: Block) -> NDArray[np.uint32] | None:
     """Encode one channel; see the twin in ``compressed_segmentation_arrays``."""
-    words: NDArray[np.uint32] = _encode(voxels.T.reshape(-1), *_sizes(voxels, block))
+    words: NDArray[np.uint32] = _encode(voxels.T.reshape(-1), _layout(voxels, block))
     return words if len(words) else None
 
 
-def _sizes(channel: NDArray[Any], block: Block) -> tuple[Any, ...]:
-    """Return shape, block shape, block grid, voxels of a block and words of a label."""
-    grid = tuple(_U(-(-n // b)) for n, b in zip(channel.shape, block, strict=True))
-    shape, cut = tuple(map(_U, channel.shape)), tuple(map(_U, block))
-    return shape, cut, grid, _U(min(math.prod(block), _MOST)), _U(channel.dtype.itemsize // 4)
+def _layout(channel: NDArray[Any], block: Block) -> _Layout:
+    count = math.prod(-(-n // b) for n, b in zip(channel.shape, block, strict=True))
+    shape, size = tuple(map(_U, channel.shape)), tuple(map(_U, block))
+    return _Layout(shape, size, _U(count), _U(min(math.prod(block), _MOST)), _U(channel.dtype.itemsize // 4))
 
 
 def _compiled(function: F) -> F:
@@ -52,19 +89,22 @@ def _compiled(function: F) -> F:
 
 
 @_compiled
-def _check(words: Any, base: Any, shape: Any, block: Any, grid: Any, full: Any, wide: Any) -> int:
-    """Return what is wrong with the headers: 1 their place, 2 bits, 3 packed voxels, 4 table; else 0."""
-    size, count = _U(words.size), grid[0] * grid[1] * grid[2]
-    if base + _2 * count > size:
+def _check(words: Any, base: Any, layout: Any) -> int:
+    """Return the first that is wrong: 1 the headers' place, 2 bits, 3 packed voxels, 4 table; or 0."""
+    size = _U(words.size)
+    if base + _2 * layout.count > size:
         return 1
-    bad_bits = bad_values = bad_table = False
-    for number in range(count):
+    worst = 5
+    for number in range(layout.count):
         header, values = _U(words[base + _2 * number]), _U(words[base + _2 * number + _1])
         bits = header >> _24
-        bad_bits |= bits > _32 or (bits & (bits - _1)) != _0
-        bad_values |= bits > _0 and base + values + ((full * bits + _31) >> _5) > size
-        bad_table |= base + (header & _LOW_24) + wide > size
-    return 2 if bad_bits else 3 if bad_values else 4 if bad_table else 0
+        if bits > _32 or (bits & (bits - _1)) != _0:
+            worst = 2
+        elif bits > _0 and base + values + ((layout.full * bits + _31) >> _5) > size:
+            worst = min(worst, 3)
+        elif base + (header & _LOW_24) + layout.wide > size:
+            worst = min(worst, 4)
+    return worst % 5
 
 
 @_compiled
@@ -77,16 +117,14 @@ def _label(words: Any, at: Any, wide: Any) -> Any:
 
 
 @_compiled
-def _decode(
-    out: Any, words: Any, base: Any, shape: Any, block: Any, grid: Any, full: Any, wide: Any
-) -> int:
+def _decode(out: Any, words: Any, base: Any, layout: Any) -> int:
     """Fill ``out``, the channel in Fortran order; return 4 if an index points beyond the data, else 0."""
-    size, number = _U(words.size), base
+    shape, block, wide, size, at = layout.shape, layout.block, layout.wide, _U(words.size), base
     for z0 in range(_0, shape[2], block[2]):
         for y0 in range(_0, shape[1], block[1]):
             for x0 in range(_0, shape[0], block[0]):
-                header, values = _U(words[number]), base + _U(words[number + _1])
-                number += _2
+                header, values = _U(words[at]), base + _U(words[at + _1])
+                at += _2
                 bits, table = header >> _24, base + (header & _LOW_24)
                 room, mask = (size - table) // wide, (_1 << bits) - _1
                 nx, only = min(block[0], shape[0] - x0), _label(words, table, wide)
@@ -108,15 +146,142 @@ def _decode(
 
 
 @_compiled
-def _encode(voxels: Any, shape: Any, block: Any, grid: Any, full: Any, wide: Any) -> Any:
+def _encode(voxels: Any, layout: Any) -> Any:
     """Return the words of the channel; none if a table would lie beyond 2**24 words."""
-    count = grid[0] * grid[1] * grid[2]
-    most = min(block[0], shape[0]) * min(block[1], shape[1]) * min(block[2], shape[2])
-    out = np.empty(_2 * count + _U(voxels.size) // _2 + _32, np.uint32)
-    shift = _U(63)
-    while _1 << (_U(64) - shift) < _2 * most:
-        shift -= _1
-    slots, stamps = np.empty(_1 << (_U(64) - shift), np.int64), np.zeros(_1 << (_U(64) - shift), np.uint64)
-    distinct, places = np.empty(most, np.uint64), np.empty(most, np.int64)
-    tables = np.zeros(_1 << _table_bits(count), np.uint64), 
-    return out
+    shape, block, count, wide = layout.shape, layout.block, layout.count, layout.wide
+    palette = _new_palette(min(layout.full, _U(voxels.size)))
+    tables = _Tables(np.empty(count, _U), np.empty(count, _U), np.zeros(_twice(count), _U))
+    out, used, number = np.empty(_2 * count + _U(voxels.size), np.uint32), _2 * count, _0
+    for z0 in range(_0, shape[2], block[2]):
+        for y0 in range(_0, shape[1], block[1]):
+            for x0 in range(_0, shape[0], block[0]):
+                nx, ny, nz = min(block[0], shape[0] - x0), min(block[1], shape[1] - y0), shape[2] - z0
+                cut = _Cut(number, x0 + shape[0] * (y0 + shape[1] * z0), (nx, ny, min(block[2], nz)))
+                table, bits = _fill(palette, voxels, shape, cut)
+                values, end = used, used + ((layout.full * bits + _31) >> _5)
+                slot = _find(tables, table, out, wide)
+                new = tables.slots[slot] == _0
+                if new and end >= _TABLES_END:
+                    return np.empty(0, np.uint32)
+                out = _with_room(out, used, end + _U(table.size) * wide)
+                _pack(out[values:end], bits, block, cut.size, palette)
+                used = end
+                if new:
+                    tables.offsets[number], tables.lengths[number] = end, table.size
+                    tables.slots[slot] = number + _1
+                    used = _append(out, end, table, wide)
+                out[_2 * number] = tables.offsets[tables.slots[slot] - _1] | bits << _24
+                out[_2 * number + _1] = values
+                number += _1
+    return out[:used]
+
+
+@_compiled
+def _twice(n: Any) -> Any:
+    """Return a power of two of at least ``2 * n``: the size of a hash table for ``n`` entries."""
+    size = _2
+    while size < _2 * n:
+        size *= _2
+    return size
+
+
+@_compiled
+def _new_palette(most: Any) -> Any:
+    slots = _twice(most)
+    return _Palette(
+        np.empty(most, _U), np.empty(most, _U), np.empty(most, _U), np.empty(slots, _U), np.zeros(slots, _U)
+    )
+
+
+@_compiled
+def _with_room(out: Any, used: Any, needed: Any) -> Any:
+    """Return ``out``, moved to larger memory if it is too small."""
+    if needed <= _U(out.size):
+        return out
+    larger = np.empty(_2 * needed, np.uint32)
+    larger[:used] = out[:used]
+    return larger
+
+
+@_compiled
+def _fill(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
+    """Fill the palette with the labels of a block; return the sorted table and the bits of an index."""
+    n = _number(palette, voxels, shape, cut)
+    order = np.argsort(palette.labels[:n])
+    for i in range(n):
+        palette.ranks[order[i]] = i
+    bits = _0
+    while (_1 << bits) < n:
+        bits = max(_1, _2 * bits)
+    return palette.labels[order], bits
+
+
+@_compiled
+def _number(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
+    """Number the labels of a block as they appear; return how many there are."""
+    labels, slots, stamps, stamp = palette.labels, palette.slots, palette.stamps, cut.number + _1
+    mask, n, k, last, found = _U(slots.size) - _1, _0, _0, _0, _0
+    for z in range(cut.size[2]):
+        for y in range(cut.size[1]):
+            row = cut.start + shape[0] * (y + shape[1] * z)
+            for i in range(row, row + cut.size[0]):
+                label = _U(voxels[i])
+                if k == _0 or label != last:
+                    slot = ((label * _MIX) >> _32) & mask
+                    while stamps[slot] == stamp and labels[slots[slot]] != label:
+                        slot = (slot + _1) & mask
+                    if stamps[slot] != stamp:
+                        stamps[slot], slots[slot], labels[n] = stamp, n, label
+                        n += _1
+                    last, found = label, slots[slot]
+                palette.voxels[k] = found
+                k += _1
+    return n
+
+
+@_compiled
+def _find(tables: Any, table: Any, out: Any, wide: Any) -> Any:
+    """Return the slot of a table among the known ones, or the free slot where it belongs."""
+    mask, n = _U(tables.slots.size) - _1, _U(table.size)
+    mixed = n
+    for label in table:
+        mixed = (mixed ^ label) * _MIX
+        mixed ^= mixed >> _32
+    slot = mixed & mask
+    while tables.slots[slot] != _0:
+        known = tables.slots[slot] - _1
+        same, i = tables.lengths[known] == n, _0
+        while same and i < n:
+            same = _label(out, tables.offsets[known] + wide * i, wide) == table[i]
+            i += _1
+        if same:
+            return slot
+        slot = (slot + _1) & mask
+    return slot
+
+
+@_compiled
+def _pack(words: Any, bits: Any, block: Any, size: Any, palette: Any) -> None:
+    """Write the voxels of a block as indices into its table."""
+    words[:] = 0
+    if bits == _0:
+        return
+    k = _0
+    for z in range(size[2]):
+        for y in range(size[1]):
+            bit = bits * block[0] * (y + block[1] * z)
+            for _ in range(size[0]):
+                words[bit >> _5] |= np.uint32(palette.ranks[palette.voxels[k]] << (bit & _31))
+                bit += bits
+                k += _1
+
+
+@_compiled
+def _append(out: Any, used: Any, table: Any, wide: Any) -> Any:
+    """Write a table; return where it ends."""
+    for label in table:
+        out[used] = np.uint32(label & _LOW_32)
+        if wide == _2:
+            out[used + _1] = np.uint32(label >> _32)
+        used += wide
+    return used

@@ -26,10 +26,15 @@ _PIECE = 1 << 20
 class _Stream(Protocol):
     """The part of the standard library's decompressors that is used here."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Whether the stream's end was reached."""
 
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the stream's end."""
+
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
         """Return at most ``max_length`` bytes."""
 
 
@@ -43,9 +48,7 @@ def compress(data: bytes, method: str, level: int | None = None) -> bytes:
     method : str
         A key of `SUFFIXES`.
     level : int, optional
-        The method's own scale: gzip 1-9 (6), br 0-11 (5), zstd 1-22 (3), xz 0-9 (6), bz2 1-9 (9). The defaults of
-        br and zstd are where more effort stopped to pay: on 4 MiB of noisy 8-bit image, br 5 took 26 ms and br 9
-        1127 ms, zstd 3 took 3.5 ms and zstd 9 30 ms, for files that were no smaller; gzip 6 took 44 ms.
+        The method's own scale: gzip 1-9 (6), br 0-11 (5), zstd 1-22 (3), xz 0-9 (6), bz2 1-9 (9).
 
     Raises
     ------
@@ -79,8 +82,8 @@ def decompress(data: bytes, method: str, *, limit: int | None = None) -> bytes:
     Raises
     ------
     CorruptChunkError
-        If the data are empty, damaged or cut short, or the result is larger than ``limit``. brotli has no checksum:
-        changed bytes may go unnoticed, and bytes after the end of its stream are ignored.
+        If the data are empty, damaged or cut short, or the result is larger than ``limit``. brotli has no
+        checksum: changed bytes may go unnoticed, and bytes after the end of its stream are ignored.
     OptionError
         If the method is unknown.
     """
@@ -115,8 +118,8 @@ def _too_large(method: str, limit: int) -> CorruptChunkError:
 def _gzip(data: bytes, limit: int | None) -> bytes:
     """Decompress gzip: one member by libdeflate, anything less plain by zlib.
 
-    libdeflate wants to know the size beforehand, which the last four bytes tell of a single member. It stops after
-    the first member without saying so; where the magic number does not occur again there is no second one.
+    libdeflate wants to know the size beforehand, which the last four bytes tell of a single member. It stops
+    after the first member without a word; where the magic number does not occur again there is no second one.
     """
     import imagecodecs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,9 +27,9 @@ _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 class Jpeg(Codec):
     """One JPEG picture per chunk: width x, height y*z, 8 bits, grey or RGB.
 
-    RGB is written with full colour resolution (4:4:4). TensorStore and cloud-volume halve it (4:2:0), which is made
-    for photographs: in microscopy the channels are separate measurements, and halving blends neighbouring rows
-    across the z sections stacked in the picture. Every subsampling is read, with the same bits as TensorStore.
+    RGB is written with full colour resolution (4:4:4), as cloud-volume does. TensorStore halves it (4:2:0),
+    made for photographs: in microscopy the channels are separate measurements, and z sections, one below the
+    other in the picture, would blend where they meet. Every subsampling is read, with TensorStore's bits.
 
     Parameters
     ----------
@@ -47,8 +46,8 @@ class Jpeg(Codec):
     def decode(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Codec.decode`.
 
-        A picture that stops early is an error. JPEG has no checksum: damage inside the compressed data that leaves
-        its structure whole gives wrong voxels.
+        A picture that stops early is an error. JPEG has no checksum: damage inside the compressed data that
+        leaves its structure whole gives wrong voxels.
         """
         import imagecodecs
 
@@ -65,8 +64,8 @@ class Jpeg(Codec):
         import imagecodecs
 
         picture = to_picture(storable(self, chunk), _LONGEST)
-        colour = {"subsampling": "444"} if picture.ndim == 3 else {}
-        return bytes(imagecodecs.jpeg8_encode(picture, level=self.jpeg_quality, **colour))
+        subsampling = "444" if picture.ndim == 3 else None
+        return bytes(imagecodecs.jpeg8_encode(picture, level=self.jpeg_quality, subsampling=subsampling))
 
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
@@ -97,7 +96,8 @@ def _check_frame(marker: int, body: bytes, shape: tuple[int, int, int, int]) -> 
     """Check a frame header; return how many blocks of 8 x 8 pixels its finest component has, at least."""
     if marker not in _FRAME or len(body) < 6:
         raise CorruptChunkError("the jpeg is neither baseline nor progressive")
-    bits, height, width, channels = struct.unpack_from(">BHHB", body)
+    bits, channels = body[0], body[5]
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
     if bits != 8:
         raise CorruptChunkError(f"the jpeg declares {bits} bits per sample, not 8")
     check_picture("jpeg", width, height, channels, shape)

@@ -36,7 +36,8 @@ def picture_size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
         if rows % joined == 0:
             return rows // joined, x * joined
     raise UnsupportedError(
-        f"a chunk of {shape[:3]} voxels fits no picture with sides of at most {longest} pixels; use smaller chunks"
+        f"a chunk of {shape[:3]} voxels fits no picture with sides of at most {longest} pixels; "
+        "use smaller chunks"
     )
 
 
@@ -49,7 +50,9 @@ def to_picture(chunk: NDArray[Any], longest: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels.T).reshape(height, width, len(pixels))
 
 
-def from_picture(picture: NDArray[Any], shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+def from_picture(
+    picture: NDArray[Any], shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+) -> NDArray[Any]:
     """Return the chunk of a decoded picture, in Fortran order.
 
     Raises
@@ -58,7 +61,8 @@ def from_picture(picture: NDArray[Any], shape: tuple[int, int, int, int], dtype:
         If the decoder gave something else than the header promised.
     """
     if picture.dtype != dtype or picture.size != math.prod(shape):
-        raise CorruptChunkError(f"the picture decodes to {picture.dtype} {picture.shape}, not to {dtype} {shape}")
+        got = f"{picture.dtype} {picture.shape}"
+        raise CorruptChunkError(f"the picture decodes to {got}, not to {dtype} {shape}")
     pixels = picture.reshape(-1, shape[3])
     return np.ascontiguousarray(pixels.T).reshape(shape[::-1]).T
 

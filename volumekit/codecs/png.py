@@ -45,7 +45,7 @@ class Png(Codec):
         _check_end(data)
         try:
             picture = imagecodecs.png_decode(data)
-        except Exception as error:  # bindings raise UnicodeDecodeError and the like where libpng gives no message
+        except Exception as error:  # the bindings raise even UnicodeDecodeError, where libpng is silent
             raise CorruptChunkError(f"the png does not decode: {error}") from error
         return from_picture(picture, shape, dtype)
 

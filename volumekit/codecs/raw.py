@@ -28,7 +28,7 @@ class Raw(Codec):
         check_readable(self, shape, dtype)
         wanted = math.prod(shape) * dtype.itemsize
         if len(data) != wanted:
-            raise CorruptChunkError(f"a raw {dtype} chunk of shape {shape} has {wanted} bytes, not {len(data)}")
+            raise CorruptChunkError(f"a raw {dtype} chunk of {shape} has {wanted} bytes, not {len(data)}")
         voxels = np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape, order="F")
         return voxels.astype(dtype, copy=False)
 

@@ -15,5 +15,5 @@ FORMATS = Registry(
     },
 )
 
-ALIASES = {"neuroglancer-precomputed": "precomputed", "images": "stack"}
+ALIASES = {"images": "stack"}
 """Other spellings of format names in URLs."""

@@ -238,7 +238,10 @@ class Extent:
         scales = [a / b for a, b in zip(here, there, strict=True)]
         corners = [[exact(v) * s for v, s in zip(p, scales, strict=True)] for p in (self._lo, self._hi)]
         whole = self.dtype.kind == "i" and all(v.denominator == 1 for p in corners for v in p)
-        lo, hi = [[int(v) if whole else float(v) for v in p] for p in corners]
+        try:
+            lo, hi = [[int(v) if whole else float(v) for v in p] for p in corners]
+        except OverflowError as error:
+            raise OptionError(f"{self} is too large for {unit}", box=self) from error
         return type(self)(lo, hi, unit=unit)
 
     def __add__(self, other: Numbers | Number) -> Self:
@@ -259,7 +262,9 @@ class Extent:
         return self._apply(operator.truediv, operator.truediv, other)
 
     def __floordiv__(self, other: Numbers | Number) -> Self:
-        """Divide and round outward: the voxels of a coarser level that cover the box."""
+        """Divide by positive numbers and round outward: the voxels of a coarser level that cover the box."""
+        if min(broadcast(other, self.ndim), default=1) <= 0:
+            raise OptionError(f"a box can only be floor-divided by positive numbers, not {other}")
         return self._apply(operator.floordiv, lambda b, f: -(-b // f), other)
 
     def __eq__(self, other: object) -> bool:
@@ -306,6 +311,8 @@ class Extent:
         self, low: Callable[[Any, Any], Number], high: Callable[[Any, Any], Number], other: Numbers | Number
     ) -> Self:
         by = broadcast(other, self.ndim)
+        if low is operator.truediv and 0 in by:
+            raise OptionError(f"a box cannot be divided by {other}")
         return self._like(list(map(low, self._lo, by)), list(map(high, self._hi, by)))
 
     def _snap(

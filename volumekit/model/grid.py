@@ -7,7 +7,7 @@ A grid starts at ``bounds.minpt``: cell (0, 0, 0) has its lowest voxel there, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -49,15 +49,11 @@ def cell_box(bounds: Bbox, chunk: Sequence[int], cell: Sequence[int]) -> Bbox:
     OptionError
         As for `grid_shape`.
     """
-    shape = grid_shape(bounds, chunk)
-    if len(cell) != len(shape) or not all(0 <= i < n for i, n in zip(cell, shape, strict=True)):
-        raise OutOfBoundsError(f"no cell {tuple(cell)} in a grid of {shape}")
-    return _box(
-        [
-            (lo + int(i) * c, min(lo + (int(i) + 1) * c, hi))
-            for i, (lo, hi, c) in zip(cell, _axes(bounds, chunk), strict=True)
-        ]
-    )
+    axes = _axes(bounds, chunk)
+    starts = [lo + index(i) * c for i, (lo, _, c) in zip(cell, axes, strict=False)]
+    if len(cell) != len(axes) or not all(lo <= a < hi for a, (lo, hi, _) in zip(starts, axes, strict=True)):
+        raise OutOfBoundsError(f"no cell {tuple(cell)} in a grid of {grid_shape(bounds, chunk)}")
+    return _box([(a, min(a + c, hi)) for a, (_, hi, c) in zip(starts, axes, strict=True)])
 
 
 def cells_touching(bounds: Bbox, chunk: Sequence[int], box: Bbox) -> Ranges:
@@ -78,8 +74,12 @@ def cells_touching(bounds: Bbox, chunk: Sequence[int], box: Bbox) -> Ranges:
 
 def iterate_cells(ranges: Ranges) -> Iterator[Shape]:
     """Yield the cells of `cells_touching`, x fastest."""
-    for cell in product(*reversed(ranges)):
-        yield cell[::-1]
+    if not ranges:
+        yield ()
+    elif all(ranges):  # no loop over z when there is no x
+        for last in ranges[-1]:
+            for first in iterate_cells(ranges[:-1]):
+                yield (*first, last)
 
 
 def is_aligned(bounds: Bbox, chunk: Sequence[int], box: Bbox) -> bool:
@@ -103,8 +103,9 @@ def nearest_aligned(bounds: Bbox, chunk: Sequence[int], box: Bbox) -> tuple[Bbox
 
     The part of ``box`` outside ``bounds`` is ignored; a box wholly outside gives None and an empty box.
     """
+    _check_integer(box)
     axes = _axes(bounds, chunk)
-    common = bounds.intersection(box).astype(np.int64)
+    common = bounds.intersection(box)
     if common.empty():
         return None, common
     inner, outer = [], []
@@ -154,18 +155,18 @@ def morton(cell: Sequence[int], grid: Sequence[int]) -> int:
         If the grid has no such cell.
     """
     places = morton_bits(grid)
-    if len(cell) != len(grid) or not all(0 <= g < n for g, n in zip(cell, grid, strict=True)):
+    if len(cell) != len(grid) or not all(0 <= index(g) < n for g, n in zip(cell, grid, strict=True)):
         raise OutOfBoundsError(f"no cell {tuple(cell)} in a grid of {tuple(grid)}")
     return sum((int(cell[axis]) >> bit & 1) << j for j, (axis, bit) in enumerate(places))
 
 
 def unmorton(code: int, grid: Sequence[int]) -> Shape:
     """Return the cell of a compressed Morton code; errors as for `morton`."""
-    cell = [0] * len(grid)
+    cell, code = [0] * len(grid), index(code)
     places = morton_bits(grid)
     for j, (axis, bit) in enumerate(places):
-        cell[axis] |= (int(code) >> j & 1) << bit
-    if code < 0 or int(code) >> len(places) or not all(g < n for g, n in zip(cell, grid, strict=True)):
+        cell[axis] |= (code >> j & 1) << bit
+    if code < 0 or code >> len(places) or not all(g < n for g, n in zip(cell, grid, strict=True)):
         raise OutOfBoundsError(f"no cell of Morton code {code} in a grid of {tuple(grid)}")
     return tuple(cell)
 
@@ -214,7 +215,7 @@ def unmorton_array(codes: NDArray[Any], grid: Sequence[int]) -> NDArray[np.int64
     cells, one = np.zeros((len(codes), len(grid)), np.uint64), np.uint64(1)
     for j, (axis, bit) in enumerate(places):
         cells[:, axis] |= (codes.astype(np.uint64) >> np.uint64(j) & one) << np.uint64(bit)
-    if (cells >= np.array(grid, np.uint64)).any():
+    if (cells > np.array([n - 1 for n in grid], np.uint64)).any():
         raise OutOfBoundsError(f"Morton codes outside a grid of {tuple(grid)}")
     return cells.astype(np.int64)
 
@@ -225,11 +226,11 @@ def morton_bits(grid: Sequence[int]) -> list[tuple[int, int]]:
     Raises
     ------
     OptionError
-        If the extents are not positive, or need more than 64 bits together.
+        If the extents are not positive, or need more than 64 bits together or 63 alone.
     """
     widths = [(n - 1).bit_length() for n in _positive(grid, len(grid), "grid")]
-    if sum(widths) > 64:
-        raise OptionError(f"Morton codes of a grid of {tuple(grid)} need {sum(widths)} bits; 64 is the limit")
+    if sum(widths) > 64 or max(widths, default=0) > 63:
+        raise OptionError(f"Morton codes of a grid of {tuple(grid)} need {sum(widths)} bits: too many")
     return [(axis, bit) for bit in range(max(widths, default=0)) for axis, w in enumerate(widths) if bit < w]
 
 

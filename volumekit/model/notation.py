@@ -11,7 +11,7 @@ import numpy as np
 from volumekit.errors import OptionError
 from volumekit.model.vec import Number, Point, number
 
-_NUMBER = r"-?[0-9]{1,30}(?:\.[0-9]{1,400})?"
+_NUMBER = r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?"
 _PAIR = f"({_NUMBER})-({_NUMBER})"
 _NAME = re.compile(rf"({_PAIR}(?:_{_PAIR}){{0,7}})(?:\.[A-Za-z][A-Za-z0-9]*)*")
 

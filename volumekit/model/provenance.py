@@ -45,8 +45,9 @@ class Provenance(dict[str, Any]):
     def from_json(cls, data: bytes | str | Mapping[str, Any]) -> Self:
         """Parse a provenance file.
 
-        An empty file, and empty members of any type (``""``, ``null``), stand for the defaults: other programs
-        write them. Owners named twice are let through here, so that such a dataset can be opened and repaired.
+        An empty file, and empty members of any type (``""``, ``null``), stand for the defaults: other
+        programs write them. Owners named twice are let through here, so that such a dataset can be opened
+        and repaired.
 
         Raises
         ------
@@ -64,8 +65,8 @@ class Provenance(dict[str, Any]):
         Raises
         ------
         MetadataError
-            If a member is missing, has the wrong type or cannot be written as JSON, or if owners or sources are
-            named twice, which other programs refuse to read.
+            If a member is missing, has the wrong type or cannot be written as JSON, or if owners or sources
+            are named twice, which other programs refuse to read.
         """
         self._check_types()
         for name in ("sources", "owners"):

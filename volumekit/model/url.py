@@ -113,8 +113,8 @@ def parse_url(text: str | os.PathLike[str], formats: Collection[str] = ()) -> UR
     Parameters
     ----------
     text : str or os.PathLike
-        - a path: taken literally, whatever characters it has, except that ``~`` is expanded and a relative path
-          is made absolute;
+        - a path: taken literally, whatever characters it has, except that ``~`` is expanded and a relative
+          path is made absolute;
         - ``protocol://path``; the path of ``file://`` is treated like a bare path, percent signs included;
         - ``s3://http://host:port/bucket/key``: a server of one's own;
         - ``format://`` before any of these, or Neuroglancer's ``|format:`` after it.
@@ -142,7 +142,7 @@ def parse_url(text: str | os.PathLike[str], formats: Collection[str] = ()) -> UR
 
 def closest(name: str, names: Iterable[str]) -> str:
     """Return ``"; did you mean '…'?"`` if one of the names is like ``name``, else an empty text."""
-    match = difflib.get_close_matches(name.lower(), list(names), n=1)
+    match = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else ""
 
 

@@ -103,10 +103,13 @@ def number(value: Any) -> Number:
     TypeError
         If it is no number.
     OptionError
-        If it is not finite.
+        If it is not finite, or an integer beyond ±2**64.
     """
     if not isinstance(value, (float, np.floating)):
-        return int(operator.index(value))
+        whole = int(operator.index(value))
+        if abs(whole) > 2**64:  # far beyond any box; small enough that no arithmetic with floats overflows
+            raise OptionError(f"a coordinate of {whole.bit_length()} bits is too large")
+        return whole
     if not math.isfinite(value):
         raise OptionError(f"a coordinate must be finite, not {value}")
     return float(value)

@@ -68,8 +68,8 @@ def cells(
     Raises
     ------
     OptionError
-        For an empty shape, sections beyond 8192 x 8192, more than 2**33 voxels, a negative seed, a diameter too
-        fine for the voxels.
+        For an empty shape, sections beyond 8192 x 8192, more than 2**33 voxels, a negative seed, or a
+        diameter too fine for the voxels.
     """
     size, edge = _checked_shape(shape), _checked_resolution(resolution)
     spacing = _checked_diameter(diameter, edge)

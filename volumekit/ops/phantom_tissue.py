@@ -34,7 +34,7 @@ class _Field:
         shape: tuple[int, int, int],
         resolution: tuple[float, float, float],
         wavelength: float,
-        components: int = 1,
+        components: int,
     ) -> None:
         self._x, self._y = (
             _splines(np.arange(shape[axis]) * min(resolution[axis] / wavelength, 0.25)) for axis in (0, 1)
@@ -95,12 +95,11 @@ class Tissue:
         self._place_seeds(rng)
         self._place_organelles(rng)
         self._place_synapses(rng)
-        self._wide, self._fine, self._grain, self._reticulum, self._light = (
-            _Field(rng, shape, resolution, wavelength, components)
-            for wavelength, components in (
-                (spacing, 4), (0.35 * spacing, 4), (max(40.0, 10 * min(resolution)), 1), (0.6 * spacing, 2), (6 * spacing, 1)
-            )
-        )  # fmt: skip
+        self._wide = _Field(rng, shape, resolution, spacing, 4)
+        self._fine = _Field(rng, shape, resolution, 0.35 * spacing, 4)
+        self._grain = _Field(rng, shape, resolution, max(40.0, 10 * min(resolution)), 1)
+        self._reticulum = _Field(rng, shape, resolution, 0.6 * spacing, 2)
+        self._light = _Field(rng, shape, resolution, 6 * spacing, 1)
 
     # Where things are
 

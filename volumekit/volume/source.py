@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from volumekit.errors import (
-    DatasetNotFoundError,
-    InvalidURLError,
-    MetadataError,
-    PermissionDeniedError,
-    UnknownProtocolError,
-)
+from volumekit.errors import DatasetNotFoundError, MetadataError, UnknownProtocolError
 from volumekit.formats import ALIASES, FORMATS
 from volumekit.formats.base import Format, WrongFormat
 from volumekit.model.url import URL, parse_url
@@ -35,7 +29,7 @@ def resolve(url: Any, fmt: str | None = None) -> URL:
     name = ALIASES.get(name or "", name)
     if name is not None and name not in FORMATS:
         raise UnknownProtocolError(f"no format {name!r}; known: {', '.join(sorted(FORMATS))}", url=str(url))
-    return parsed.with_format(name)
+    return replace(parsed, format=name)
 
 
 def open_source(
@@ -63,7 +57,7 @@ def open_source(
         fmt = read_format(store, url)
         target = getattr(fmt, "info", {}).get("redirect")
         if not target:
-            return url.with_format(fmt.name), store, fmt
+            return replace(url, format=fmt.name), store, fmt
         seen.append(str(url))
         url = resolve(target)
         if str(url) in seen or len(seen) > MAX_REDIRECTS:
@@ -110,12 +104,3 @@ def _listing(store: Store, key: str) -> bytes | None:
         names[head + slash] = None
     return "\n".join(names).encode("utf-8", "surrogateescape") if names else None
 
-
-__all__ = [
-    "InvalidURLError",
-    "PermissionDeniedError",
-    "open_source",
-    "posixpath",
-    "read_format",
-    "resolve",
-]

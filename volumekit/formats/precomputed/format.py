@@ -32,6 +32,16 @@ class Precomputed(Format):
         self.info = info
         self.levels = parse_levels(info)
 
+    def reparse(self) -> None:
+        """Take up edits of `info`.
+
+        Raises
+        ------
+        MetadataError
+            If it makes no sense any more.
+        """
+        self.levels = parse_levels(self.info)
+
     @classmethod
     def needs(cls, have: Mapping[str, bytes | None]) -> Collection[str]:
         """Ask for the info file."""

@@ -1,7 +1,8 @@
 """Downsampling: every cell of ``factor`` voxels becomes one voxel.
 
-Cells sit on multiples of the factor in global coordinates, whatever the origin of the array: the result covers
-``[floor(min / f), ceil(max / f))`` along every axis, and a partial cell, at either end, stands for the voxels it has.
+Cells sit on multiples of the factor in global coordinates, whatever the origin of the array: the result
+covers ``[floor(min / f), ceil(max / f))`` along every axis, and a partial cell, at either end, stands for the
+voxels it has.
 
 Compiled kernels are used where numba is installed, NumPy elsewhere; both give the same bits, and the bits of
 TensorStore's ``downsample`` driver for the methods it has (see `downsample` for what that means for floats).
@@ -48,22 +49,22 @@ def downsample(
         One of `METHODS`:
 
         ``mean``
-            Integers: the exact sum, divided and rounded half to even. Floats: summed in their own type (float16 in
-            float32) in memory order, then divided; NaN propagates.
+            Integers: the exact sum, divided and rounded half to even. Floats: summed in their own type
+            (float16 in float32) in memory order, then divided; NaN propagates.
         ``mode``
             The most frequent value; among equally frequent ones the smallest.
         ``median``
             The lower of the two middle values where the count is even.
         ``nearest``
-            The voxel at the cell's lowest coordinate. A leading partial cell has lost that one and takes the first
-            voxel it has (TensorStore's ``stride`` drops such cells).
+            The voxel at the cell's lowest coordinate. A leading partial cell has lost that one and takes the
+            first voxel it has (TensorStore's ``stride`` drops such cells).
         ``min``, ``max``
             NaN is ignored; a cell of NaN alone is inf, or -inf for ``max``.
         ``gaussian``
             `downsample_gaussian` without neighbours: the array's edges are the volume's.
 
-        In ``mode`` and ``median`` all NaN are one value, above every number, and zero is always +0; TensorStore's
-        answer for cells with NaN or zeros of both signs depends on their order.
+        In ``mode`` and ``median`` all NaN are one value, above every number, and zero is always +0;
+        TensorStore's answer for cells with NaN or zeros of both signs depends on their order.
     origin : sequence of int
         (x, y, z), the global voxel coordinate of ``array[0, 0, 0]``; may be negative.
     out : numpy.ndarray, optional
@@ -107,13 +108,14 @@ def downsample_gaussian(
 ) -> NDArray[Any]:
     """Smooth an array with a Gaussian, then average each cell.
 
-    The filter (sigma 0.5, cut at `GAUSSIAN_RADIUS`) runs in float64 along z, y and x, skipping axes whose factor is 1.
-    A partial cell at the volume's edge is first filled by repeating the edge voxel; beyond that the volume is mirrored
-    without repeating its edge. Integers are rounded half to even and clipped to the range of their type; 64-bit
-    integers beyond 2**53 are approximated. This is what ``skimage.transform.rescale(volume, 0.5)`` and scroll2zarr do.
+    The filter (sigma 0.5, cut at `GAUSSIAN_RADIUS`) runs in float64 along z, y and x, skipping axes whose
+    factor is 1. A partial cell at the volume's edge is first filled by repeating the edge voxel; beyond that
+    the volume is mirrored without repeating its edge. Integers are rounded half to even and clipped to the
+    range of their type; 64-bit integers beyond 2**53 are approximated. For factor 2 this is what
+    ``skimage.transform.rescale(volume, 0.5)`` does, and scroll2zarr with each of its blocks.
 
-    Computed block by block with real neighbours the result is bit for bit that of the whole volume: give each block
-    `GAUSSIAN_RADIUS` neighbours on each side, or as many as the volume has there.
+    Computed block by block with real neighbours the result is bit for bit that of the whole volume: give each
+    block `GAUSSIAN_RADIUS` neighbours on each side, or as many as the volume has there.
 
     Parameters
     ----------
@@ -124,8 +126,9 @@ def downsample_gaussian(
     origin : sequence of int
         (x, y, z), the global voxel coordinate of ``array[0, 0, 0]``, halo included; may be negative.
     halo : sequence of (int, int)
-        For each of x, y, z: how many voxels at the low and at the high side are neighbours, used for filtering but not
-        part of the result. Fewer than `GAUSSIAN_RADIUS` means that the volume ends with the array.
+        For each of x, y, z: how many voxels at the low and at the high side are neighbours, used for
+        filtering but not part of the result. Fewer than `GAUSSIAN_RADIUS` means that the volume ends with
+        the array.
     out : numpy.ndarray, optional
         Where to put the result: its shape, the array's dtype, not overlapping the array.
     threads : int

@@ -1,4 +1,4 @@
-"""Calls of the compiled kernels: flat memory, unsigned types, and the right kernel for the shape of a cell."""
+"""Calls of the compiled kernels: flat memory, unsigned types, the right kernel for a cell's shape."""
 
 from __future__ import annotations
 
@@ -32,20 +32,22 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
 
 def _starts(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> NDArray[np.int64]:
     """Return where the rows of an array start, counted in voxels from its first."""
-    b, c, d = (np.arange(n, dtype=np.int64) * (s // itemsize) for n, s in zip(shape[1:], strides[1:], strict=True))
+    axes = zip(shape[1:], strides[1:], strict=True)
+    b, c, d = (np.arange(n, dtype=np.int64) * (stride // itemsize) for n, stride in axes)
     return (d[:, np.newaxis, np.newaxis] + c[:, np.newaxis] + b).ravel()
 
 
 def _call(kernel: Callable[..., None], task: Task, *extra: Any) -> None:
     """Call a kernel on a task, through copies where the rows of an array are not contiguous."""
     source = task.source if _regular(task.source) else task.source.copy(order="F")
-    target = task.target if _regular(task.target) else np.empty(task.target.shape, task.target.dtype, order="F")
+    target = task.target if _regular(task.target) else np.empty_like(task.target, order="F")
     size = source.itemsize
     inner = _starts(task.step, source.strides, size)
     hop = tuple(stride * step for stride, step in zip(source.strides, task.step, strict=True))
     rows = _starts(target.shape, hop, size)
     cells = _starts(target.shape, target.strides, size)
-    kernel(_flat(source), _flat(target), rows, cells, inner, task.step[0], target.shape[0], *extra)
+    walk = rows, cells, inner, task.step[0], target.shape[0]
+    kernel(_flat(source), _flat(target), walk, *extra)
     if target is not task.target:
         task.target[...] = target
 
@@ -80,8 +82,7 @@ def _ranked(task: Task, *, mode: bool) -> None:
     flip = _flip(task.source.dtype)
     if task.step in _PAIRS:
         return _call(jit.ranked_4 if task.step == _PAIRS[0] else jit.ranked_8, task, flip, mode)
-    buffer = np.empty(int(np.prod(task.step)), f"u{task.source.itemsize}")
-    return _call(jit.ranked, task, buffer, flip, mode)
+    return _call(jit.ranked, task, flip, mode)
 
 
 def _min(task: Task) -> None:

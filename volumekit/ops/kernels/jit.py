@@ -1,13 +1,7 @@
 """The kernels compiled by numba; imported only where `volumekit.compiled.available`.
 
-A kernel releases the GIL and walks over rows of cells along the fastest axis. It gets memory as one flat array and
-the positions of the rows in it, so that one compilation per type serves contiguous arrays and views alike:
-
-- ``source``, ``target``: flat memory of the array and of the result
-- ``rows``, ``cells``: where each row of cells starts in ``source`` and in ``target``
-- ``inner``: where the voxel rows of a cell start, counted from its first one
-- ``step``: voxels of a cell along the row
-- ``n``: cells in a row
+A kernel releases the GIL and walks over rows of cells along the fastest axis. It gets the flat memory of the
+array and of the result and a `Walk`: so one compilation per type serves contiguous arrays and views alike.
 
 Integers are seen as unsigned: ``value ^ flip`` turns signed into unsigned order, and maxima into minima.
 """
@@ -23,6 +17,13 @@ from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 Flat = NDArray[Any]
+Walk = tuple[Flat, Flat, Flat, int, int]
+"""How to go through memory.
+
+- rows, cells: where each row of cells starts in the array and in the result
+- inner: where the rows of voxels of one cell start, counted from its first
+- step, n: voxels of a cell along the row, cells in a row
+"""
 
 
 def _compiled(function: F) -> F:
@@ -72,10 +73,9 @@ def _round(row: Flat, total: Flat, count: int, flip: Any) -> None:
 
 
 @_compiled
-def mean(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, total: Flat, flip: Any
-) -> None:
+def mean(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None:
     """Average integers; ``total`` is a row of sums wide enough for any cell."""
+    rows, cells, inner, step, n = walk
     for r in range(len(rows)):
         total[:] = 0
         for offset in inner:
@@ -85,23 +85,22 @@ def mean(
 
 
 @_compiled
-def mean_pairs(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, total: Flat, flip: Any
-) -> None:
+def mean_pairs(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None:
     """Do `mean` for cells of two or four rows of two voxels, without a row of sums."""
+    rows, cells, inner, _, n = walk
     wide = total.dtype.type
     one, two, three = wide(1), wide(2), wide(3)
     for r in range(len(rows)):
         row = target[cells[r] : cells[r] + n]
         at = rows[r]
-        p, q = source[at : at + 2 * n], source[at + inner[1] : at + inner[1] + 2 * n]
+        p, q = source[at:][: 2 * n], source[at + inner[1] :][: 2 * n]
         if len(inner) == 2:
             for i in range(n):
                 v = wide(p[2 * i] ^ flip) + wide(p[2 * i + 1] ^ flip)
                 v += wide(q[2 * i] ^ flip) + wide(q[2 * i + 1] ^ flip)
                 row[i] = (wide(v + one + ((v >> two) & one)) >> two) ^ flip
         else:
-            s, t = source[at + inner[2] : at + inner[2] + 2 * n], source[at + inner[3] : at + inner[3] + 2 * n]
+            s, t = source[at + inner[2] :][: 2 * n], source[at + inner[3] :][: 2 * n]
             for i in range(n):
                 v = wide(p[2 * i] ^ flip) + wide(p[2 * i + 1] ^ flip)
                 v += wide(q[2 * i] ^ flip) + wide(q[2 * i + 1] ^ flip)
@@ -111,10 +110,9 @@ def mean_pairs(
 
 
 @_compiled
-def mean_64(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, total: Flat, flip: Any
-) -> None:
-    """Do `mean` where sums need 96 bits: ``total`` holds those of the upper, then those of the lower halves."""
+def mean_64(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None:
+    """Do `mean` where sums need 96 bits: ``total`` holds those of upper, then of lower halves."""
+    rows, cells, inner, step, n = walk
     count, mask, digit, one = np.uint64(len(inner) * step), np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(1)
     high, low = total[:n], total[n:]
     for r in range(len(rows)):
@@ -136,10 +134,9 @@ def mean_64(
 
 
 @_compiled
-def mean_float(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, total: Flat
-) -> None:
+def mean_float(source: Flat, target: Flat, walk: Walk, total: Flat) -> None:
     """Average floats, added one after the other in memory order."""
+    rows, cells, inner, step, n = walk
     count = total.dtype.type(len(inner) * step)
     for r in range(len(rows)):
         total[:] = 0
@@ -158,10 +155,9 @@ def mean_float(
 
 
 @_compiled
-def least(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, worst: Any, flip: Any
-) -> None:
+def least(source: Flat, target: Flat, walk: Walk, worst: Any, flip: Any) -> None:
     """Take the least of integers; ``worst`` is the greatest of the type."""
+    rows, cells, inner, step, n = walk
     kind = target.dtype.type
     for r in range(len(rows)):
         best = target[cells[r] : cells[r] + n]
@@ -176,10 +172,9 @@ def least(
 
 
 @_compiled
-def least_float(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, sign: Any
-) -> None:
+def least_float(source: Flat, target: Flat, walk: Walk, sign: Any) -> None:
     """Take the first of the least floats, or of the greatest if ``sign`` is -1; NaN never wins."""
+    rows, cells, inner, step, n = walk
     for r in range(len(rows)):
         best = target[cells[r] : cells[r] + n]
         best[:] = np.inf
@@ -222,12 +217,12 @@ def _sort(buffer: Flat) -> None:
 
 
 @_compiled
-def _gather(buffer: Flat, source: Flat, at: int, inner: Flat, step: int, flip: Any) -> bool:
+def _gather(buffer: Flat, source: Flat, inner: Flat, step: int, flip: Any) -> bool:
     """Fill the buffer with the voxels of a cell; tell whether they are all equal."""
-    first, same, k = source[at] ^ flip, True, 0
+    first, same, k = source[0] ^ flip, True, 0
     for offset in inner:
         for j in range(step):
-            buffer[k] = source[at + offset + j] ^ flip
+            buffer[k] = source[offset + j] ^ flip
             same &= buffer[k] == first
             k += 1
     return same
@@ -245,16 +240,15 @@ def _commonest(ordered: Flat) -> Any:
 
 
 @_compiled
-def ranked(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int,
-    buffer: Flat, flip: Any, mode: bool,
-) -> None:  # fmt: skip
+def ranked(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Take the mode, or the lower median, of each cell."""
+    rows, cells, inner, step, n = walk
+    buffer = np.empty(len(inner) * step, source.dtype)
     middle = (len(buffer) - 1) // 2
     for r in range(len(rows)):
         for i in range(n):
             at = rows[r] + i * step
-            if _gather(buffer, source, at, inner, step, flip):
+            if _gather(buffer, source[at:], inner, step, flip):
                 target[cells[r] + i] = source[at]
                 continue
             _sort(buffer)
@@ -262,10 +256,9 @@ def ranked(
 
 
 @_compiled
-def ranked_4(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, flip: Any, mode: bool
-) -> None:
+def ranked_4(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Do `ranked` for cells of two by two voxels, without branches, so that several are done at once."""
+    rows, cells, inner, _, n = walk
     for r in range(len(rows)):
         p, q = source[rows[r] :][: 2 * n], source[rows[r] + inner[1] :][: 2 * n]
         row = target[cells[r] :][:n]
@@ -283,10 +276,9 @@ def ranked_4(
 
 
 @_compiled
-def ranked_8(
-    source: Flat, target: Flat, rows: Flat, cells: Flat, inner: Flat, step: int, n: int, flip: Any, mode: bool
-) -> None:
+def ranked_8(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Do `ranked` for cells of two by two by two voxels, by Batcher's odd-even merge sort."""
+    rows, cells, inner, _, n = walk
     for r in range(len(rows)):
         at = rows[r]
         p, q = source[at:][: 2 * n], source[at + inner[1] :][: 2 * n]
@@ -304,14 +296,13 @@ def ranked_8(
             c, g, d, h = min(c, g), max(c, g), min(d, h), max(d, h)
             c, e, d, f = min(c, e), max(c, e), min(d, f), max(d, f)
             b, c, d, e, f, g = min(b, c), max(b, c), min(d, e), max(d, e), min(f, g), max(f, g)
-            row[i] = (_longest_run(a, b, c, d, e, f, g, h) if mode else d) ^ flip
+            row[i] = (_longest_run((a, b, c, d, e, f, g, h)) if mode else d) ^ flip
 
 
 @_compiled
-def _longest_run(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+def _longest_run(v: tuple[Any, ...]) -> Any:
     """Return the first of the longest runs of equal values in eight sorted ones."""
-    v = (a, b, c, d, e, f, g, h)
-    best = a
+    best = v[0]
     for length in range(1, 8):
         for start in range(7 - length, -1, -1):
             best = v[start] if v[start] == v[start + length] else best

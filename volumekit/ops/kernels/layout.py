@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
-from typing import Any, NamedTuple
+from itertools import pairwise, product
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from volumekit.errors import CastError, OptionError, ShapeError, UnsupportedError
 
 Four = tuple[int, int, int, int]
+T = TypeVar("T")
 
 
 class Segment(NamedTuple):
@@ -38,7 +39,7 @@ class Segment(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Equal cells along all axes: views of the array and of the result, axes from fastest to slowest in memory.
+    """Equal cells along all axes: views of array and result, axes from fastest to slowest in memory.
 
     Attributes
     ----------
@@ -193,7 +194,7 @@ def split(task: Task, pieces: int) -> Iterator[Task]:
     shape = task.target.shape
     axis = max((axis for axis in range(4) if shape[axis] > 1), default=3)
     bounds = [shape[axis] * i // pieces for i in range(pieces + 1)]
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         if low < high:
             voxels, cells = [slice(None)] * 4, [slice(None)] * 4
             voxels[axis] = slice(low * task.step[axis], high * task.step[axis])
@@ -201,8 +202,8 @@ def split(task: Task, pieces: int) -> Iterator[Task]:
             yield Task(task.source[tuple(voxels)], task.target[tuple(cells)], task.step)
 
 
-def run(work: Sequence[Task], kernel: Callable[[Task], None], threads: int) -> None:
-    """Run a kernel on every task, each cut into as many parts as there are threads.
+def run(work: Callable[[T], None], jobs: Sequence[T], threads: int) -> None:
+    """Do all jobs, ``threads`` at once.
 
     Raises
     ------
@@ -211,9 +212,9 @@ def run(work: Sequence[Task], kernel: Callable[[Task], None], threads: int) -> N
     """
     if not isinstance(threads, (int, np.integer)) or threads < 1:
         raise OptionError(f"threads must be a positive integer, not {threads!r}")
-    if threads == 1:
-        for task in work:
-            kernel(task)
+    if threads == 1 or len(jobs) < 2:
+        for job in jobs:
+            work(job)
         return
-    with ThreadPoolExecutor(int(threads)) as pool:
-        list(pool.map(kernel, (part for task in work for part in split(task, int(threads)))))
+    with ThreadPoolExecutor(min(int(threads), len(jobs))) as pool:
+        list(pool.map(work, jobs))

@@ -56,7 +56,8 @@ def _mean(cells: Cells) -> NDArray[Any]:
     if cells.itemsize == 8:
         return _mean_wide(cells)
     total = cells.sum(axis=1, dtype=np.int64)
-    return _half_even(*np.divmod(total, count), count)
+    quotient, rest = np.divmod(total, count)
+    return _half_even(quotient, rest, count)
 
 
 def _mean_wide(cells: Cells) -> NDArray[Any]:
@@ -73,7 +74,7 @@ def _mean_wide(cells: Cells) -> NDArray[Any]:
 
 def _half_even(quotient: NDArray[Any], rest: NDArray[Any], count: int) -> NDArray[Any]:
     up = (2 * rest > count) | ((2 * rest == count) & (quotient & 1 == 1))
-    return quotient + up.astype(quotient.dtype)
+    return np.asarray(quotient + up)
 
 
 def _mode(cells: Cells) -> NDArray[Any]:

@@ -43,8 +43,8 @@ def downsample(
     wide = target if target.ndim == 4 else target[..., np.newaxis]
     coded, decode = _code(source, method)
     store = wide if coded.dtype == wide.dtype else layout.new(wide.shape, coded.dtype, order)
-    kernel = kernels()[method]
-    layout.run(list(layout.tasks(coded, store, axes, order)), kernel, threads)
+    work = layout.tasks(coded, store, axes, order)
+    layout.run(kernels()[method], [part for task in work for part in layout.split(task, threads)], threads)
     if store is not wide:
         wide[...] = decode(store)
     return target

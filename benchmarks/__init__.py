@@ -1,0 +1,1 @@
+"""volumekit measured against its peers."""

@@ -1,0 +1,317 @@
+"""Downsampling against a naive reference, against TensorStore, and both implementations against each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from itertools import product
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from volumekit import compiled
+from volumekit.errors import CastError, OptionError, ShapeError, UnsupportedError
+from volumekit.ops.kernels import METHODS, downsample
+
+pytest.importorskip("numba")
+
+INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+FLOATS = ["float16", "float32", "float64"]
+EXACT = [method for method in METHODS if method != "gaussian"]
+TENSORSTORE = ["mean", "mode", "median", "min", "max"]
+BACKENDS = ["plain", "compiled"]
+
+
+def backend(name: str) -> AbstractContextManager[object]:
+    return mock.patch.object(compiled, "available", lambda: name == "compiled")
+
+
+def random(shape, dtype, seed, *, order="F"):
+    """Make voxels with ties, extremes and, for floats, sums that depend on their order."""
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        values = rng.standard_normal(shape) * 10.0 ** rng.integers(-2, 3, shape)
+        values = np.where(rng.random(shape) < 0.5, values.round(), values) + 0.0
+        return np.asarray(values.astype(dtype) + dtype.type(0), order=order)
+    info = np.iinfo(dtype)
+    values = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    near = (info.max - rng.integers(0, 4, shape)).astype(dtype)
+    return np.asarray(np.where(rng.random(shape) < 0.6, near, values), order=order)
+
+
+def cells(size, origin, factor):
+    """Return the array indices of each cell along one axis."""
+    inside = range(origin // factor, -(-(origin + size) // factor))
+    return [[i - origin for i in range(c * factor, c * factor + factor) if 0 <= i - origin < size] for c in inside]
+
+
+def one_cell(values, method):
+    """Return what a cell's values, in memory order, become."""
+    if method == "mean" and values.dtype.kind == "f":
+        kind = np.promote_types(values.dtype, np.float32).type
+        total = kind(0)
+        for value in values:
+            total += kind(value)
+        return total / kind(len(values))
+    numbers = values.tolist()
+    if method == "mean":
+        return round(Fraction(sum(numbers), len(numbers)))
+    if method == "mode":
+        count = Counter(numbers)
+        return min(value for value in count if count[value] == max(count.values()))
+    if method == "median":
+        return sorted(numbers)[(len(numbers) - 1) // 2]
+    return {"nearest": numbers[0], "min": min(numbers), "max": max(numbers)}[method]
+
+
+def naive(array, factor, method, origin):
+    axes = [cells(*axis) for axis in zip(array.shape[:3], origin, factor, strict=True)]
+    out = np.empty([*map(len, axes), *array.shape[3:]], array.dtype)
+    for cell in product(*(range(len(axis)) for axis in axes)):
+        block = array[np.ix_(*(axis[i] for axis, i in zip(axes, cell, strict=True)))]
+        for channel in range(array.shape[3]):
+            order = "F" if array.flags.f_contiguous else "C"
+            out[(*cell, channel)] = one_cell(block[..., channel].ravel(order), method)
+    return out
+
+
+def same(ours, theirs):
+    assert ours.dtype == theirs.dtype
+    assert ours.shape == theirs.shape
+    assert ours.tobytes() == theirs.tobytes()
+
+
+geometry = {
+    "shape": st.tuples(*[st.integers(1, 7)] * 3, st.integers(1, 3)),
+    "factor": st.tuples(*[st.integers(1, 4)] * 3) | st.sampled_from([(2, 2, 1), (2, 2, 2), (9, 1, 10**30)]),
+    "origin": st.tuples(*[st.integers(-9, 9)] * 3) | st.just((10**30 + 1, -(10**25), 3)),
+    "order": st.sampled_from("FC"),
+    "seed": st.integers(0, 2**32),
+}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@given(dtype=st.sampled_from(INTEGERS + FLOATS), method=st.sampled_from(EXACT), **geometry)
+@settings(max_examples=150, deadline=None)
+def test_equals_the_definition(name, dtype, method, shape, factor, origin, order, seed):
+    array = random(shape, dtype, seed, order=order)
+    with backend(name):
+        ours = downsample(array, factor, method=method, origin=origin)
+    same(ours, naive(array, factor, method, origin))
+    assert ours.flags.f_contiguous if order == "F" else ours.flags.c_contiguous
+
+
+def tensorstore_is_right(shape, factor, origin):
+    """Tell whether no cell lacks voxels at both ends: there TensorStore reads memory it never wrote."""
+    axes = zip(shape[:3], factor, origin, strict=True)
+    return not any(o % f and (o + n) % f and o // f == (o + n) // f for n, f, o in axes)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("method", TENSORSTORE)
+@given(
+    dtype=st.sampled_from(INTEGERS + FLOATS),
+    shape=st.tuples(*[st.integers(1, 40)] * 2, st.integers(1, 9), st.integers(1, 2)),
+    factor=st.tuples(*[st.integers(1, 5)] * 3) | st.just((2, 2, 1)) | st.just((2, 2, 2)),
+    origin=st.tuples(*[st.integers(-9, 9)] * 3),
+    order=st.sampled_from("FC"),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=25, deadline=None)
+def test_equals_tensorstore(name, method, dtype, shape, factor, origin, order, seed):
+    ts = pytest.importorskip("tensorstore")
+    origin = tuple(o if tensorstore_is_right([n], [f], [o]) else 0 for n, f, o in zip(shape, factor, origin, strict=False))
+    array = random(shape, dtype, seed, order=order)
+    source = ts.array(array).translate_to[(*origin, 0)]
+    theirs = ts.downsample(source, [*factor, 1], method=method).read().result()
+    with backend(name):
+        same(downsample(array, factor, method=method, origin=origin), theirs)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_nearest_is_stride_where_the_origin_is_on_a_multiple(name):
+    ts = pytest.importorskip("tensorstore")
+    array = random((9, 8, 7, 1), "uint16", 0)
+    source = ts.array(array).translate_to[-4, 6, 0, 0]
+    with backend(name):
+        ours = downsample(array, (4, 3, 2), method="nearest", origin=(-4, 6, 0))
+    same(ours, ts.downsample(source, [4, 3, 2, 1], method="stride").read().result())
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("dtype", [*INTEGERS, "float32"])
+def test_every_type_and_method_with_large_cells(name, method, dtype):
+    array = random((41, 20, 6, 1), dtype, 7)
+    array[:17, :17] = 1  # every voxel of this cell is equal; its neighbours sort from scratch
+    for factor in ((17, 17, 6), (2, 2, 1), (2, 2, 2), (3, 3, 1)):
+        with backend(name):
+            ours = downsample(array, factor, method=method, origin=(0, 1, 0))
+        same(ours, naive(array, factor, method, (0, 1, 0)))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int8", "uint64", "int64"])
+def test_sums_do_not_overflow(name, dtype):
+    info = np.iinfo(dtype)
+    for value in (info.max, info.min):
+        array = np.full((300, 300, 2), value, dtype, order="F")
+        with backend(name):
+            assert (downsample(array, (16, 16, 1), method="mean") == value).all()
+            assert (downsample(array, (300, 300, 2), method="mean") == value).all()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("method", EXACT)
+def test_views_give_the_bits_of_copies(name, method):
+    whole = random((20, 18, 12, 3), "float32", 3)
+    views = [
+        whole[3:17, 1:-1, 2:],
+        whole[::2, ::3],
+        whole[::-1, :, ::-1],
+        whole.transpose(1, 0, 2, 3),
+        whole.astype(">f4")[1:],
+        whole[:, :, :1, 1:2],
+        np.lib.stride_tricks.as_strided(whole, (4, 5, 6, 2), (0, 4, 0, 8)),
+    ]
+    with backend(name):
+        for view in views:
+            values = np.array(view, "=f4", order="F")
+            # A sum depends on the memory order, which a transposed view has as its own.
+            close = np.testing.assert_allclose if method == "mean" else np.testing.assert_array_equal
+            options = {"rtol": 1e-5, "atol": 1e-4} if method == "mean" else {}
+            ours = downsample(view, (2, 3, 2), method=method, origin=(1, 2, 3))
+            close(ours, downsample(values, (2, 3, 2), method=method, origin=(1, 2, 3)), **options)
+            assert ours.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_out_threads_and_three_axes_change_nothing(name, method):
+    array = random((23, 19, 11, 2), "uint16", 5)
+    options = {"method": method, "origin": (-3, 1, 5)}
+    with backend(name):
+        expected = downsample(array, (2, 3, 2), **options)
+        outs = [np.empty(expected.shape, np.uint16, order=order) for order in "FC"]
+        outs.append(np.empty((40, 20, 20, 4), np.uint16)[::3, ::-2][: expected.shape[0], : expected.shape[1], :6, :2])
+        for out in outs:
+            assert downsample(array, (2, 3, 2), out=out, threads=3, **options) is out
+            same(out, expected)
+        same(downsample(array[..., 1], (2, 3, 2), **options), expected[..., 1])
+
+
+def test_a_fortran_array_is_not_copied():
+    import tracemalloc
+
+    array = random((256, 256, 16), "uint8", 0)
+    for method in EXACT:
+        downsample(array, (2, 2, 2), method=method)
+        tracemalloc.start()
+        downsample(array[1:, :, 1:], (2, 2, 2), method=method)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < array.nbytes // 2, method
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([NAN, 1, 2, 3], {"mean": NAN, "mode": 1, "median": 2, "min": 1, "max": 3}),
+        ([NAN, NAN, NAN, -3], {"mean": NAN, "mode": NAN, "median": NAN, "min": -3, "max": -3}),
+        ([NAN] * 4, {"mean": NAN, "mode": NAN, "median": NAN, "min": INF, "max": -INF}),
+        ([INF, -INF, 1, 1], {"mean": NAN, "mode": 1, "median": 1, "min": -INF, "max": INF}),
+        ([-0.0, 0.0, -1, -2], {"mean": -0.75, "mode": 0.0, "median": -1, "min": -2, "max": -0.0}),
+        ([-0.0] * 4, {"mean": 0.0, "mode": 0.0, "median": 0.0, "min": -0.0, "max": -0.0}),
+    ],
+)
+def test_floats_that_are_no_numbers(name, dtype, values, expected):
+    for shape, factor in (((4, 1, 1), (4, 1, 1)), ((2, 2, 1), (2, 2, 1))):
+        array = np.array(values, dtype).reshape(shape, order="F")
+        for method, value in expected.items():
+            with backend(name):
+                same(downsample(array, factor, method=method), np.full((1, 1, 1), value, dtype))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_stays_nothing(method):
+    for shape in ((0, 4, 4), (3, 0, 2, 1), (2, 2, 2, 0)):
+        result = downsample(np.empty(shape, np.uint8), (2, 2, 2), method=method, origin=(1, 1, 1))
+        assert result.size == 0
+        assert result.ndim == len(shape)
+
+
+@pytest.mark.parametrize(
+    ("error", "change"),
+    [
+        (OptionError, {"method": "average"}),
+        (OptionError, {"factor": (2, 0, 1)}),
+        (OptionError, {"factor": (2, 2)}),
+        (OptionError, {"factor": 2}),
+        (OptionError, {"factor": (2, 2.0, 1)}),
+        (OptionError, {"origin": (0, 0, "0")}),
+        (OptionError, {"threads": 0}),
+        (OptionError, {"threads": None}),
+        (ShapeError, {"array": np.zeros((4, 4), np.uint8)}),
+        (ShapeError, {"array": np.zeros((4, 4, 4, 1, 1), np.uint8)}),
+        (ShapeError, {"out": np.zeros((2, 2, 3), np.uint8)}),
+        (CastError, {"out": np.zeros((2, 2, 2), np.uint16)}),
+        (UnsupportedError, {"array": np.zeros((4, 4, 4), np.complex64)}),
+        (UnsupportedError, {"array": np.zeros((4, 4, 4), "U1")}),
+        (UnsupportedError, {"array": np.zeros((4, 4, 4), object)}),
+        (UnsupportedError, {"array": np.zeros((4, 4, 4), bool)}),
+        (UnsupportedError, {"array": np.zeros((4, 4, 4), np.longdouble)}),
+    ],
+)
+@pytest.mark.parametrize("method", ["mean", "gaussian"])
+def test_bad_arguments(error, change, method):
+    options = {"array": np.zeros((4, 4, 4), np.uint8), "factor": (2, 2, 2), "method": method, **change}
+    with pytest.raises(error):
+        downsample(options.pop("array"), options.pop("factor"), **options)
+
+
+def test_out_must_be_writeable_and_apart():
+    array = np.zeros((4, 4, 4), np.uint8)
+    frozen = np.zeros((2, 2, 2), np.uint8)
+    frozen.flags.writeable = False
+    for out in (array[:2, :2, :2], frozen):
+        with pytest.raises(OptionError):
+            downsample(array, (2, 2, 2), method="mean", out=out)
+
+
+def test_a_read_only_array_will_do():
+    array = random((8, 8, 8), "uint8", 1)
+    array.flags.writeable = False
+    for method in METHODS:
+        assert downsample(array, (2, 2, 2), method=method).shape == (4, 4, 4)
+
+
+def test_compiled_kernels_release_the_gil():
+    from volumekit.ops.kernels import jit
+
+    found = [kernel for kernel in vars(jit).values() if hasattr(kernel, "targetoptions")]
+    assert len(found) >= 8
+    assert all(kernel.targetoptions["nogil"] for kernel in found)
+    assert not any(kernel.targetoptions.get("fastmath") for kernel in found)
+
+
+def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
+    from numba.core.caching import FunctionCache
+
+    from volumekit.ops.kernels import jit
+
+    def nowhere(*_):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(FunctionCache, "__init__", nowhere)
+    double = jit._compiled(lambda x: 2 * x)
+    assert double(4) == 8

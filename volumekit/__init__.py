@@ -1,0 +1,61 @@
+"""volumekit: one NumPy-sliceable `Volume` for every chunked volumetric image format.
+
+Names are loaded when they are first used: importing the package loads neither NumPy nor TensorStore.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from volumekit.model.bbox import Bbox
+    from volumekit.model.vec import Vec
+    from volumekit.ops.convert import convert
+    from volumekit.ops.downsample import downsample
+    from volumekit.ops.export import export
+    from volumekit.volume.cutout import VolumeCutout
+    from volumekit.volume.report import ChunkReport
+    from volumekit.volume.volume import Volume
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Bbox": "volumekit.model.bbox",
+    "ChunkReport": "volumekit.volume.report",
+    "Vec": "volumekit.model.vec",
+    "Volume": "volumekit.volume.volume",
+    "VolumeCutout": "volumekit.volume.cutout",
+    "convert": "volumekit.ops.convert",
+    "downsample": "volumekit.ops.downsample",
+    "errors": "volumekit",
+    "export": "volumekit.ops.export",
+}
+
+__all__ = [
+    "Bbox",
+    "ChunkReport",
+    "Vec",
+    "Volume",
+    "VolumeCutout",
+    "__version__",
+    "convert",
+    "downsample",
+    "errors",
+    "export",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        value: Any = import_module("volumekit.errors")
+    elif name in _WHERE:
+        value = getattr(import_module(_WHERE[name]), name)
+    else:
+        raise AttributeError(f"module 'volumekit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,83 @@
+"""The objects of a level, without their voxels: which are there, and removing them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.engine.array import LevelArray
+from volumekit.model.bbox import Bbox
+from volumekit.model.grid import cells_touching
+from volumekit.storage.base import Future
+
+IN_FLIGHT = 64
+LIST_FROM = 32
+"""Number of chunks from which listing a folder is cheaper than asking for each."""
+
+
+def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
+    """Tell which chunks of a box are stored; no chunk is downloaded.
+
+    Parameters
+    ----------
+    array : LevelArray
+        The level.
+    box : Bbox
+        Voxels inside the bounds; every chunk it touches counts.
+
+    Returns
+    -------
+    numpy.ndarray
+        (x, y, z) grid of the chunks the box touches.
+
+    Raises
+    ------
+    PermissionDeniedError, StorageError
+        If that cannot be found out; never reported as missing.
+    """
+    ranges = cells_touching(array.level.bounds, array.level.chunk[:3], box)
+    grid = np.zeros([len(r) for r in ranges], bool)
+    prefix = array.fmt.prefix(array.level)
+    if grid.size >= LIST_FROM and array.objects.listable and prefix is not None:
+        stored = set(array.objects.list(prefix))
+        answers: Iterable[bool] = (key in stored for _, key in array.cells(box))
+    else:
+        answers = _ask(array, box)
+    flat = np.fromiter(answers, bool, count=grid.size)
+    return flat.reshape(grid.shape, order="F")
+
+
+def _ask(array: LevelArray, box: Bbox) -> Iterator[bool]:
+    """Ask for each chunk, some of them at a time."""
+    waiting: deque[Future[Any]] = deque()
+    for _, key in array.cells(box):
+        waiting.append(array.objects.read(key, 0, 0))
+        if len(waiting) >= IN_FLIGHT:
+            yield waiting.popleft().result() is not None
+    while waiting:
+        yield waiting.popleft().result() is not None
+
+
+def any_present(array: LevelArray) -> bool:
+    """Tell whether a level has any chunk."""
+    prefix = array.fmt.prefix(array.level)
+    if array.objects.listable and prefix is not None:
+        return next(iter(array.objects.list(prefix)), None) is not None
+    return any(_ask(array, array.level.bounds))
+
+
+def delete(array: LevelArray, box: Bbox) -> None:
+    """Remove the chunks of a box that sits on the chunk grid."""
+    waiting: deque[Future[Any]] = deque()
+    for _, key in array.cells(box):
+        waiting.append(array.objects.commit({key: None}))
+        if len(waiting) >= IN_FLIGHT:
+            waiting.popleft().result()
+    while waiting:
+        waiting.popleft().result()
+
+

@@ -1,0 +1,92 @@
+"""How a volume presents itself in a notebook."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from volumekit.errors import VolumekitError
+
+if TYPE_CHECKING:
+    from volumekit.volume.volume import Volume
+
+THUMBNAIL = 160
+MOST_VOXELS = 4 << 20
+"""A thumbnail never reads more than this."""
+
+
+def image_tag(picture: Any) -> str:
+    """Return an HTML image of a Pillow picture."""
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<img style="image-rendering:pixelated;max-width:{2 * THUMBNAIL}px" src="data:image/png;base64,{data}">'
+
+
+def card(volume: Volume) -> str:
+    """Return the card: bounds, levels, encoding, and a small picture where one is cheap."""
+    head = f"<b>{html.escape(volume.cloudpath)}</b>"
+    kind = f"{volume.layer_type}, {volume.dtype}, {volume.num_channels} channel(s), {volume.bounds!r}"
+    picture = thumbnail(volume)
+    image = f"<td>{image_tag(picture)}</td>" if picture is not None else ""
+    return (
+        f"<table><tr>{image}<td style='text-align:left;vertical-align:top'>{head}<br>{html.escape(kind)}"
+        f"{_levels(volume)}</td></tr></table>"
+    )
+
+
+def _levels(volume: Volume) -> str:
+    names = ("mip", "key", "size", "voxel (nm)", "chunk", "encoding")
+    rows = ["<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
+    for mip, level in enumerate(volume.levels):
+        cells = (
+            f"<b>{mip}</b>" if mip == volume.mip else str(mip),
+            html.escape(level.key),
+            " × ".join(f"{n:,}" for n in level.shape[:3]),
+            " × ".join(f"{n:g}" for n in level.resolution),
+            " × ".join(str(n) for n in level.chunk[:3]),
+            html.escape(level.error or level.codec.name),
+        )
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+def thumbnail(volume: Volume) -> Any:
+    """Return a small picture of the middle slice, or None where none is to be had cheaply."""
+    from volumekit.volume.picture import colour_labels, to_uint8
+
+    try:
+        plane = _middle(volume)
+    except VolumekitError:
+        return None
+    if plane is None:
+        return None
+    from PIL import Image
+
+    if volume.layer_type == "segmentation":
+        pixels = colour_labels(plane[..., 0])
+    else:
+        pixels = to_uint8(plane if plane.shape[-1] == 3 else plane[..., 0])
+    picture = Image.fromarray(np.ascontiguousarray(pixels.swapaxes(0, 1)))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.NEAREST)
+    return picture
+
+
+def _middle(volume: Volume) -> Any:
+    """Read the middle slice of the coarsest level that can be read, None if that is too much."""
+    for mip in reversed(volume.available_mips):
+        level = volume.levels[mip]
+        if level.error is None:
+            break
+    x, y, _, c = level.shape
+    if x * y * c * level.chunk[2] > MOST_VOXELS:
+        return None
+    z = (level.offset[2] + level.end[2]) // 2
+    low, high = level.offset, level.end
+    return volume.download(
+        np.s_[low[0] : high[0], low[1] : high[1], z : z + 1], mip, fill_missing=True, progress=False
+    )[:, :, 0]

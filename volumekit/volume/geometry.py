@@ -1,0 +1,218 @@
+"""Mips and their geometry: each member for the current mip, and as ``mip_…(m)`` for any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Self, TypeVar, overload
+
+import numpy as np
+
+from volumekit.errors import ScaleUnavailableError
+from volumekit.model.bbox import Bbox
+from volumekit.model.level import Level
+from volumekit.model.vec import Vec
+from volumekit.volume.index import select
+from volumekit.volume.state import State
+
+
+T = TypeVar("T")
+
+
+class Member(Generic[T]):
+    """Something every level has: an attribute of the current mip, and through `any_mip` a method for any mip.
+
+    Parameters
+    ----------
+    tell : callable
+        How to tell it from a level.
+    text : str
+        What it is.
+    """
+
+    def __init__(self, tell: Callable[[Level], T], text: str) -> None:
+        self._tell, self._text = tell, text
+        self.__doc__ = f"{text} Of the current mip."
+
+    @overload
+    def __get__(self, volume: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, volume: Geometry, owner: type) -> T: ...
+
+    def __get__(self, volume: Geometry | None, owner: type) -> Self | T:
+        return self if volume is None else self._tell(volume._level())
+
+    def __set__(self, volume: Geometry, value: Any) -> None:
+        raise AttributeError("edit `info` instead, or assign `mip`")
+
+    def any_mip(self) -> Callable[[Geometry, Any], T]:
+        """Return the method that tells it of any mip."""
+
+        def of(self: Geometry, mip: Any, tell: Callable[[Level], T] = self._tell) -> T:
+            return tell(self._level(self.to_mip(mip)))
+
+        of.__doc__ = f"{self._text} Of any mip, by number or by voxel size."
+        return of
+
+
+def _vec(values: Sequence[float]) -> Vec:
+    """Return whole numbers as integers, anything else as floats."""
+    whole = all(float(n).is_integer() for n in values)
+    return Vec(*(int(n) if whole else float(n) for n in values))
+
+
+class Geometry(State):
+    """Mips, and what each has."""
+
+    key = Member(lambda level: level.key, "Name of the level's folder.")
+    bounds = Member(lambda level: level.bounds, "Voxels of the level, half-open.")
+    shape = Member(lambda level: level.shape, "Shape, (x, y, z, channel).")
+    volume_size = Member(lambda level: Vec(*level.shape[:3]), "Extent in voxels, (x, y, z).")
+    voxel_offset = Member(lambda level: Vec(*level.offset), "Lowest voxel, (x, y, z).")
+    resolution = Member(lambda level: _vec(level.resolution), "Voxel size in nm, (x, y, z).")
+    chunk_size = Member(lambda level: Vec(*level.chunk[:3]), "Extent of a chunk, (x, y, z).")
+    underlying = Member(lambda level: Vec(*level.chunk[:3]), "Extent of a chunk, (x, y, z).")
+    encoding = Member(lambda level: level.codec.name, "How chunks are encoded.")
+    chunks = Member(lambda level: level.chunk, "Shape of a chunk, (x, y, z, channel).")
+    dtype = Member(lambda level: level.dtype, "Data type.")
+    data_type = Member(lambda level: level.dtype.name, "Name of the data type.")
+    num_channels = Member(lambda level: level.channels, "Number of channels.")
+
+    mip_key = key.any_mip()
+    mip_bounds = bounds.any_mip()
+    mip_shape = shape.any_mip()
+    mip_volume_size = volume_size.any_mip()
+    mip_voxel_offset = voxel_offset.any_mip()
+    mip_resolution = resolution.any_mip()
+    mip_chunk_size = chunk_size.any_mip()
+    mip_underlying = underlying.any_mip()
+    mip_encoding = encoding.any_mip()
+
+    @property
+    def downsample_ratio(self) -> Vec:
+        """Voxel size of the current mip relative to the finest, (x, y, z)."""
+        return self.mip_downsample_ratio(self._mip)
+
+    def mip_downsample_ratio(self, mip: Any) -> Vec:
+        """Voxel size of any mip relative to the finest, (x, y, z)."""
+        finest, level = self._level(0), self._level(self.to_mip(mip))
+        ratio = (a / b for a, b in zip(level.resolution, finest.resolution, strict=True))
+        return Vec(*ratio, dtype=np.float64)
+
+    @property
+    def mip(self) -> int:
+        """The current mip; assign a number or a resolution."""
+        return self._mip
+
+    @mip.setter
+    def mip(self, mip: Any) -> None:
+        self._mip = self.to_mip(mip)
+
+    def to_mip(self, mip: Any) -> int:
+        """Return the number of a mip.
+
+        Parameters
+        ----------
+        mip : int or sequence of float
+            A number (negative: from the coarsest) or a voxel size in nm.
+
+        Raises
+        ------
+        ScaleUnavailableError
+            If there is no such mip.
+        """
+        if isinstance(mip, Sequence | np.ndarray) and not isinstance(mip, str) and np.ndim(mip) == 1:
+            return self._mip_of_resolution([float(n) for n in mip])
+        try:
+            number = int(mip)
+        except (TypeError, ValueError):
+            raise TypeError(f"a mip is a number or a voxel size, not {mip!r}") from None
+        count = len(self.levels)
+        if not -count <= number < count or isinstance(mip, str):
+            raise ScaleUnavailableError(f"no mip {mip}: there are mips 0 to {count - 1}", url=str(self._url))
+        return number % count
+
+    def _mip_of_resolution(self, resolution: Sequence[float]) -> int:
+        for number, level in enumerate(self.levels):
+            if list(level.resolution) == list(resolution):
+                return number
+        known = ", ".join(str(list(level.resolution)) for level in self.levels)
+        raise ScaleUnavailableError(f"no mip of {list(resolution)} nm; there are {known}", url=str(self._url))
+
+    @property
+    def available_mips(self) -> range:
+        """Numbers of all mips."""
+        return range(len(self.levels))
+
+    @property
+    def available_resolutions(self) -> list[Vec]:
+        """Voxel sizes of all mips, in nm."""
+        return [_vec(level.resolution) for level in self.levels]
+
+    @property
+    def layer_type(self) -> str:
+        """``"image"`` or ``"segmentation"``."""
+        return self._layer_type()
+
+    @property
+    def ndim(self) -> int:
+        """Always 4: (x, y, z, channel)."""
+        return 4
+
+    @property
+    def size(self) -> int:
+        """Number of voxels times channels of the current mip."""
+        x, y, z, c = self._level().shape
+        return x * y * z * c
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the current mip as an array."""
+        return self.size * self.dtype.itemsize
+
+    def bbox_to_mip(self, bbox: Any, mip: Any, to_mip: Any) -> Bbox:
+        """Convert a box from one mip's voxels to another's, rounding outward.
+
+        Parameters
+        ----------
+        bbox : Bbox
+            In voxels of ``mip``, or with a unit.
+        mip, to_mip : int or sequence of float
+            From and to.
+        """
+        source, target = self._level(self.to_mip(mip)), self._level(self.to_mip(to_mip))
+        box = Bbox.create(bbox, context=source.bounds)
+        if box.unit == "vx":
+            box = box.convert_units("nm", source.resolution)
+        return box.convert_units("vx", target.resolution).astype(np.int64)
+
+    def point_to_mip(self, point: Sequence[float], mip: Any, to_mip: Any) -> Vec:
+        """Convert a point from one mip's voxels to another's, rounding down.
+
+        Parameters
+        ----------
+        point : sequence of float
+            (x, y, z) in voxels of ``mip``.
+        mip, to_mip : int or sequence of float
+            From and to.
+        """
+        source, target = self._level(self.to_mip(mip)), self._level(self.to_mip(to_mip))
+        scaled = [
+            float(p) * a / b for p, a, b in zip(point, source.resolution, target.resolution, strict=True)
+        ]
+        return Vec(*(int(np.floor(n)) for n in scaled))
+
+    def slices_from_global_coords(self, slices: Any) -> tuple[slice, ...]:
+        """Convert slices in voxels of mip 0 to slices of the current mip, rounding outward."""
+        return self._converted(slices, 0, self._mip)
+
+    def slices_to_global_coords(self, slices: Any) -> tuple[slice, ...]:
+        """Convert slices of the current mip to slices in voxels of mip 0."""
+        return self._converted(slices, self._mip, 0)
+
+    def _converted(self, slices: Any, mip: int, to_mip: int) -> tuple[slice, ...]:
+        level = self._level(mip)
+        chosen = select(slices, level.bounds, level.channels, resolution=level.resolution, bounded=False)
+        box = self.bbox_to_mip(chosen.box, mip, to_mip)
+        channel = (slice(chosen.low[3], chosen.high[3]),) if level.channels > 1 else ()
+        return (*box.to_slices(), *channel)

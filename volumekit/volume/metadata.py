@@ -1,0 +1,235 @@
+"""Info and provenance: reading, editing and committing them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from volumekit.errors import ReadOnlyError
+from volumekit.formats.precomputed import Precomputed, create_info
+from volumekit.formats.precomputed.info import check_info, coarser_scale, make_scale
+from volumekit.model.provenance import Provenance
+from volumekit.volume.geometry import Geometry
+from volumekit.model.url import URL
+from volumekit.volume.source import open_source, read_format
+
+
+class Metadata(Geometry):
+    """Info and provenance of a volume."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The info: live where the format is precomputed, an equivalent copy for other formats."""
+        if isinstance(self._format, Precomputed):
+            return self._format.info
+        return self._equivalent_info()
+
+    @info.setter
+    def info(self, info: Mapping[str, Any]) -> None:
+        if not isinstance(self._format, Precomputed):
+            raise ReadOnlyError(f"the metadata of {self._format.name} data is not an info", url=str(self._url))
+        self._format = Precomputed(dict(info))
+        self._parsed = None
+        self._mip = min(self._mip, len(self._format.levels) - 1)
+        self._forget()
+
+    def _equivalent_info(self) -> dict[str, Any]:
+        levels = self._format.levels
+        scales = [
+            make_scale(
+                key=level.key,
+                size=level.shape[:3],
+                offset=level.offset,
+                resolution=level.resolution,
+                chunk_size=level.chunk[:3],
+                encoding="raw",
+                block_size=(8, 8, 8),
+            )
+            for level in levels
+        ]
+        return {
+            "@type": "neuroglancer_multiscale_volume",
+            "type": self.layer_type,
+            "data_type": levels[0].dtype.name,
+            "num_channels": levels[0].channels,
+            "scales": scales,
+        }
+
+    @property
+    def scales(self) -> list[dict[str, Any]]:
+        """The ``scales`` of the info."""
+        scales: list[dict[str, Any]] = self.info["scales"]
+        return scales
+
+    @property
+    def scale(self) -> dict[str, Any]:
+        """The current mip's entry of ``scales``."""
+        return self.scales[self._mip]
+
+    def mip_scale(self, mip: Any) -> dict[str, Any]:
+        """Return a mip's entry of ``scales``."""
+        return self.scales[self.to_mip(mip)]
+
+    create_new_info = staticmethod(create_info)
+
+    def add_scale(
+        self,
+        factor: Sequence[int],
+        *,
+        encoding: str | None = None,
+        chunk_size: Sequence[int] | None = None,
+        info: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """Describe a level that is coarser than the finest; nothing is committed.
+
+        Parameters
+        ----------
+        factor : sequence of int
+            (x, y, z), relative to the finest level. A level of the same voxel size is replaced.
+        encoding : str, optional
+            Default: the finest level's.
+        chunk_size : sequence of int, optional
+            Default: the finest level's.
+        info : dict, optional
+            Edit this info instead of the volume's.
+        **changes
+            Further members of the scale.
+
+        Returns
+        -------
+        dict
+            The new entry of ``scales``. It covers [floor(min / factor), ceil(max / factor)).
+        """
+        edited = self.info if info is None else info
+        scale = coarser_scale(edited["scales"][0], factor, encoding=encoding, chunk_size=chunk_size, **changes)
+        kept = [old for old in edited["scales"] if list(old["resolution"]) != list(scale["resolution"])]
+        ordered = sorted([*kept, scale], key=lambda s: [float(n) for n in s["resolution"]])
+        edited["scales"][:] = ordered
+        return scale
+
+    def reset_scales(self) -> None:
+        """Forget all levels but the finest; nothing is committed and no chunk is deleted."""
+        self.info["scales"][:] = self.info["scales"][:1]
+        self._mip = 0
+
+    def commit_info(self) -> None:
+        """Store the info.
+
+        Raises
+        ------
+        OptionError
+            If it could not be opened again.
+        ReadOnlyError
+            If this volume cannot be written.
+        """
+        self._refresh_levels()
+        self._check_metadata_writable()
+        check_info(self.info)
+        self._store.commit(self._format.metadata()).result()
+
+    def refresh_info(self) -> dict[str, Any]:
+        """Read the info again, and forget edits."""
+        self._format = read_format(self._store, self._url)
+        self._parsed = None
+        self._mip = min(self._mip, len(self._format.levels) - 1)
+        self._forget()
+        return self.info
+
+    def _check_metadata_writable(self) -> None:
+        if not self._store.writable or not isinstance(self._format, Precomputed):
+            raise ReadOnlyError("the metadata of this dataset can only be read", url=str(self._url))
+        if self._redirected:
+            raise ReadOnlyError("this volume was reached by a redirect; open its target to write", url=str(self._url))
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the data comes from; read when first asked for."""
+        if self._provenance is None:
+            self._provenance = self._read_provenance()
+        return self._provenance
+
+    @provenance.setter
+    def provenance(self, value: Any) -> None:
+        self._provenance = Provenance.from_json(value)
+
+    _provenance: Provenance | None = None
+
+    def _read_provenance(self) -> Provenance:
+        value = self._store.read("provenance").result()
+        return Provenance.from_json(value.data) if value else Provenance()
+
+    def refresh_provenance(self) -> Provenance:
+        """Read the provenance again, and forget edits."""
+        self._provenance = self._read_provenance()
+        return self._provenance
+
+    def commit_provenance(self) -> None:
+        """Store the provenance.
+
+        Raises
+        ------
+        MetadataError
+            If it could not be read again.
+        ReadOnlyError
+            If this volume cannot be written.
+        """
+        self._check_metadata_writable()
+        self.provenance.validate()
+        text = self.provenance.serialize()
+        self._store.commit({"provenance": text.encode()}).result()
+
+    def copy_info(self) -> dict[str, Any]:
+        """Return a deep copy of the info, to edit or to create another volume with."""
+        return copy.deepcopy(self.info)
+
+    @property
+    def cloudpath(self) -> str:
+        """The volume's URL, with its format."""
+        return str(self._url)
+
+    @property
+    def layer_cloudpath(self) -> str:
+        """Another name of `cloudpath`."""
+        return str(self._url)
+
+    @property
+    def base_cloudpath(self) -> str:
+        """The folder that holds the volume."""
+        return str(self._url.base)
+
+    @property
+    def info_cloudpath(self) -> str:
+        """Where the info is."""
+        return str(self._url.join("info"))
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the folder that holds the volume; assigning it moves there and reads the info."""
+        return self._url.base.name
+
+    @dataset_name.setter
+    def dataset_name(self, name: str) -> None:
+        self._move(self._url.base.base.join(f"{name}/{self._url.name}"))
+
+    @property
+    def layer(self) -> str:
+        """Name of the volume's own folder; assigning it moves there and reads the info."""
+        return self._url.name
+
+    @layer.setter
+    def layer(self, name: str) -> None:
+        self._move(self._url.base.join(name))
+
+    def _move(self, url: URL) -> None:
+        _, store, fmt = open_source(
+            replace(url, format=self._url.format),
+            durable=self._options.durable,
+            options=self._options.storage_options,
+        )
+        self._url, self._store, self._format = replace(url, format=fmt.name), store, fmt
+        self._parsed = self._provenance = None
+        self._mip = min(self._mip, len(fmt.levels) - 1)
+        self._forget()

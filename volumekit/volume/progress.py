@@ -1,0 +1,46 @@
+"""Progress bars."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from volumekit.engine.array import Progress
+
+WORTH_SHOWING = 64 << 20
+"""Bytes below which an interactive session shows no bar of its own accord."""
+
+
+def interactive() -> bool:
+    """Tell whether somebody is watching: a Python prompt or a notebook."""
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, verb: str, wanted: bool | None) -> Iterator[Progress | None]:
+    """Show a bar of bytes while the block runs.
+
+    Parameters
+    ----------
+    total : int
+        Bytes to come.
+    verb : str
+        What is going on.
+    wanted : bool, optional
+        None: in interactive sessions, for anything that takes a while.
+
+    Yields
+    ------
+    callable or None
+        To be called with the bytes done since the last call.
+    """
+    if wanted is None:
+        wanted = total >= WORTH_SHOWING and interactive()
+    if not wanted:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=verb, unit="B", unit_scale=True) as bar:
+        yield bar.update

@@ -1,0 +1,268 @@
+"""Reading: slicing, points, downloads."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from volumekit.engine.array import Progress
+from volumekit.engine.drive import Unit, run, run_async
+from volumekit.errors import OutOfBoundsError, ShapeError
+from volumekit.model.bbox import Bbox
+from volumekit.volume.cutout import Place, VolumeCutout
+from volumekit.volume.geometry import Geometry
+from volumekit.volume.index import Four, Selection, is_advanced, select, select_points
+from volumekit.volume.progress import progress_bar
+
+_AXES = (0, 1, 2, 3)
+
+
+class Reading(Geometry):
+    """How voxels get out."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if is_advanced(index):
+            level = self._level()
+            points = select_points(index, level.bounds, level.channels, resolution=level.resolution)
+            return run(self.array().read_index(points))
+        return self._read_chosen(self._select(index, None))
+
+    def _select(self, index: Any, mip: int | None) -> Selection:
+        level = self._level(mip)
+        options = self._options
+        chosen = select(
+            index, level.bounds, level.channels, resolution=level.resolution, bounded=options.bounded
+        )
+        return self._crop(chosen, level.bounds) if options.autocrop and not options.bounded else chosen
+
+    def _crop(self, chosen: Selection, bounds: Bbox) -> Selection:
+        """Cut a selection at the bounds; the voxels stay on the steps."""
+        low, high = list(chosen.low), list(chosen.high)
+        for axis, (start, stop) in enumerate(zip(bounds.minpt.tolist(), bounds.maxpt.tolist(), strict=True)):
+            step = chosen.step[axis]
+            low[axis] += max(0, -(-(start - low[axis]) // step)) * step
+            high[axis] = min(high[axis], stop)
+            if low[axis] >= high[axis]:
+                raise OutOfBoundsError(f"nothing of {chosen.box} lies inside {bounds}", url=str(self._url))
+        return replace(chosen, low=tuple(low), high=tuple(high))
+
+    def _reading(
+        self,
+        chosen: Selection,
+        mip: int | None,
+        out: NDArray[Any] | None = None,
+        progress: Progress | None = None,
+        fill_missing: bool | None = None,
+    ) -> Unit[NDArray[Any]]:
+        """Read the voxels of a selection, 4-D; what lies outside the bounds is background."""
+        array = self.array(mip, fill_missing=fill_missing)
+        low, high = (*array.level.offset, 0), (*array.level.end, array.level.channels)
+        if all(a >= o and b <= e for a, b, o, e in zip(chosen.low, chosen.high, low, high, strict=True)):
+            if out is None and 0 in chosen.shape:
+                return array.empty(chosen.shape)
+            return (yield from array.read(chosen.low, chosen.high, chosen.step, out=out, progress=progress))
+        if out is None:
+            out = array.empty(chosen.shape)
+        out[...] = array.options.background
+        inside = _inside(chosen, low, high)
+        if inside is not None:
+            first, last, view = inside
+            yield from array.read(first, last, chosen.step, out=out[view], progress=progress)
+        return out
+
+    def _cutout(self, array: NDArray[Any], chosen: Selection, mip: int | None) -> VolumeCutout:
+        place = Place(_AXES, chosen.low, chosen.step, array.shape)  # type: ignore[arg-type]
+        cutout = VolumeCutout.wrap(array, self._source(self._mip if mip is None else mip), place)
+        return cutout if chosen.plain else cutout[chosen.post]
+
+    def _progress(
+        self, chosen: Selection, verb: str, wanted: bool | None
+    ) -> contextlib.AbstractContextManager[Progress | None]:
+        wanted = self._options.progress if wanted is None else wanted
+        x, y, z, c = chosen.shape
+        return progress_bar(x * y * z * c * self.dtype.itemsize, verb, wanted)
+
+    def download(
+        self,
+        bbox: Any,
+        mip: Any = None,
+        *,
+        out: NDArray[Any] | None = None,
+        fill_missing: bool | None = None,
+        progress: bool | None = None,
+    ) -> VolumeCutout:
+        """Read a box; the method behind slicing.
+
+        Parameters
+        ----------
+        bbox : Bbox, slices, list of six int or str
+            Half-open box in voxels of the mip, or in a unit; a chunk name such as ``"0-64_0-64_0-32"``.
+        mip : int or sequence of float, optional
+            Level by number or voxel size; default: the current one.
+        out : numpy.ndarray, optional
+            Array to read into, of the box's shape (x, y, z, channel) and the volume's data type, any strides.
+        fill_missing : bool, optional
+            Overrides the volume's own setting.
+        progress : bool, optional
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        VolumeCutout
+            (x, y, z, channel); a view of ``out`` if that is given.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the volume is bounded and the box reaches outside.
+        MissingChunkError
+            If a chunk is missing and the volume does not fill.
+        CorruptChunkError, PermissionDeniedError, StorageError
+            If a chunk cannot be read.
+        ShapeError
+            If ``out`` does not fit.
+        """
+        number = None if mip is None else self.to_mip(mip)
+        chosen = self._select(self._as_index(bbox), number)
+        if out is not None:
+            self._check_out(out, chosen)
+        return self._read_chosen(chosen, number, out, fill_missing, progress)
+
+    def _read_chosen(
+        self,
+        chosen: Selection,
+        mip: int | None = None,
+        out: NDArray[Any] | None = None,
+        fill_missing: bool | None = None,
+        progress: bool | None = None,
+    ) -> VolumeCutout:
+        with self._progress(chosen, "Reading", progress) as report:
+            array = run(self._reading(chosen, mip, out, report, fill_missing))
+        return self._cutout(array, chosen, mip)
+
+    def _as_index(self, bbox: Any) -> Any:
+        if isinstance(bbox, str) or (isinstance(bbox, list | np.ndarray) and np.ndim(bbox) == 1):
+            return Bbox.create(bbox)
+        return bbox
+
+    def _check_out(self, out: NDArray[Any], chosen: Selection) -> None:
+        if out.shape != chosen.shape or out.dtype != self.dtype:
+            raise ShapeError(
+                f"`out` is {out.dtype} {out.shape}, but the box holds {self.dtype} {chosen.shape} (x, y, z, channel)"
+            )
+        if not out.flags.writeable:
+            raise ShapeError("`out` is read-only")
+
+    async def read_async(self, bbox: Any, mip: Any = None, *, out: NDArray[Any] | None = None) -> VolumeCutout:
+        """Read a box without blocking the event loop; see `download`."""
+        number = None if mip is None else self.to_mip(mip)
+        chosen = self._select(self._as_index(bbox), number)
+        if out is not None:
+            self._check_out(out, chosen)
+        array = await run_async(self._reading(chosen, number, out))
+        return self._cutout(array, chosen, number)
+
+    def points(self, xyz: ArrayLike, *, mip: Any = None) -> NDArray[Any]:
+        """Read single voxels; each chunk is fetched once.
+
+        Parameters
+        ----------
+        xyz : array-like of int
+            (n, 3), global voxels of the mip.
+        mip : int or sequence of float, optional
+            Default: the current one.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n, channel). Points outside an unbounded volume are background.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the volume is bounded and a point lies outside.
+        """
+        points = _points(xyz)
+        number = self._mip if mip is None else self.to_mip(mip)
+        array = self.array(number)
+        inside = np.ones(len(points), bool)
+        if not self._options.bounded:
+            inside = ((points >= array.level.offset) & (points < array.level.end)).all(axis=1)
+        out = np.full((len(points), array.level.channels), array.options.background, array.level.dtype)
+        if inside.any():
+            index = (*points[inside].T, slice(None))
+            chosen = select_points(index, array.level.bounds, array.level.channels)
+            out[inside] = run(array.read_index(chosen))
+        return out
+
+    def scattered_points(self, points: ArrayLike, *, mip: Any = None) -> dict[tuple[int, int, int], Any]:
+        """Read single voxels into a dictionary, as CloudVolume does; see `points` for an array."""
+        coordinates = _points(points)
+        values = self.points(coordinates, mip=mip)
+        pairs = zip(coordinates.tolist(), values, strict=True)
+        return {(x, y, z): value[0] if len(value) == 1 else value for (x, y, z), value in pairs}
+
+    def download_point(self, point: Any, size: Any = 256, mip: Any = None, **how: Any) -> VolumeCutout:
+        """Read a box around a point.
+
+        Parameters
+        ----------
+        point : sequence of float
+            (x, y, z) in voxels of mip 0.
+        size : int or sequence of int
+            Extent in voxels of ``mip``; ``floor(size / 2)`` to each side.
+        mip : int or sequence of float, optional
+            Default: the current one.
+        **how
+            As `download` takes.
+        """
+        number = self._mip if mip is None else self.to_mip(mip)
+        centre = self.point_to_mip(point, 0, number)
+        half = np.maximum(np.broadcast_to(np.asarray(size), 3) // 2, 0)
+        low, high = centre - half, centre + np.maximum(half, 1)
+        return self.download(Bbox(low, high), number, **how)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a volume is not in memory: an array of it is always a copy")
+        whole = np.asarray(self._read_chosen(self._select((), None)))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the planes along x."""
+        level = self._level()
+        return (self[x] for x in range(level.offset[0], level.end[0]))
+
+
+def _points(xyz: ArrayLike) -> NDArray[Any]:
+    points = np.asarray(xyz)
+    if points.size == 0:
+        return np.empty((0, 3), np.int64)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ShapeError(f"points are an (n, 3) array, not {points.shape}")
+    if points.dtype.kind not in "iu":
+        raise ShapeError(f"points are whole voxels, not {points.dtype}; round them first")
+    return points.astype(np.int64)
+
+
+def _inside(chosen: Selection, low: Four, high: Four) -> tuple[Four, Four, tuple[slice, ...]] | None:
+    """Return the part of a selection inside the bounds, and where it goes in the selection's array."""
+    first, last, view = [], [], []
+    for a, b, step, start, stop in zip(chosen.low, chosen.high, chosen.step, low, high, strict=True):
+        n = max(0, -(-(start - a) // step))
+        m = -(-(min(b, stop) - a) // step)
+        if n >= m:
+            return None
+        first.append(a + n * step)
+        last.append(min(b, stop))
+        view.append(slice(n, m))
+    return tuple(first), tuple(last), tuple(view)  # type: ignore[return-value]
+

@@ -1,0 +1,223 @@
+"""What all parts of a `Volume` stand on: its place, its options, and its opened levels."""
+
+from __future__ import annotations
+
+import marshal
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from volumekit.engine.array import LevelArray
+from volumekit.engine.options import IOOptions
+from volumekit.errors import OptionError, ReadOnlyError
+from volumekit.formats.base import Format
+from volumekit.formats.precomputed import Precomputed
+from volumekit.model.level import Level
+from volumekit.model.url import URL
+from volumekit.storage.base import Store
+from volumekit.volume.cutout import Source
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a volume was opened; what `Volume` takes as keywords."""
+
+    bounded: bool = True
+    fill_missing: bool | None = None
+    autocrop: bool = False
+    progress: bool | None = None
+    compress: str | bool | None = None
+    non_aligned_writes: bool = False
+    parallel: int | bool = True
+    background_color: int | float = 0
+    delete_black_uploads: bool = False
+    lru_bytes: int = 0
+    durable: bool = False
+    storage_options: Mapping[str, Any] | None = field(default=None, hash=False)
+
+
+def compression(compress: str | bool | None) -> str | bool | None:
+    """Return the compression method of an option's value.
+
+    Raises
+    ------
+    OptionError
+        If there is no such method.
+    """
+    from volumekit.codecs.compression import SUFFIXES
+
+    if compress is True:
+        return "gzip"
+    if compress in (None, False) or compress in SUFFIXES:
+        return compress
+    if compress in ("", "none"):
+        return False
+    raise OptionError(f"compress is {compress!r}; it is True, False, None or one of {', '.join(SUFFIXES)}")
+
+
+def threads(parallel: int | bool) -> int | None:
+    """Return how many threads decode: None for one per core.
+
+    Raises
+    ------
+    OptionError
+        If the number is negative.
+    """
+    if parallel is True or parallel == 0:
+        return None
+    if isinstance(parallel, bool) or int(parallel) != parallel or parallel < 0:
+        raise OptionError(f"parallel is {parallel!r}; it is a positive number of threads, or True for one per core")
+    return int(parallel)
+
+
+def _option(name: str, text: str) -> Any:
+    """Return a property that reads and assigns one of a volume's `Options`."""
+
+    def tell(self: State) -> Any:
+        return getattr(self._options, name)
+
+    def assign(self: State, value: Any) -> None:
+        if name == "parallel":
+            threads(value)
+        self._options = replace(self._options, **{name: compression(value) if name == "compress" else value})
+        self._forget()
+
+    return property(tell, assign, doc=text)
+
+
+class State:
+    """Place, options and opened levels of a volume."""
+
+    bounded = _option("bounded", "Whether reading outside the bounds is an error.")
+    autocrop = _option("autocrop", "Whether boxes are cut at the bounds, if the volume is not bounded.")
+    fill_missing = _option("fill_missing", "Whether missing chunks read as background; None: the format's rule.")
+    parallel = _option("parallel", "How many threads decode; True: one per core.")
+    progress = _option("progress", "Whether to show progress bars; None: in interactive sessions.")
+    compress = _option("compress", "Compression of chunks written; None: as each chunk is already stored.")
+    non_aligned_writes = _option("non_aligned_writes", "Whether boxes off the chunk grid may be written.")
+    background_color = _option("background_color", "What missing chunks and the outside hold.")
+    delete_black_uploads = _option("delete_black_uploads", "Whether chunks of background are deleted.")
+
+    _url: URL
+    _store: Store
+    _format: Format
+    _options: Options
+    _mip: int
+    _redirected: bool
+    _parsed: Any
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """All levels, finest first, as this library sees them."""
+        self._refresh_levels()
+        return self._format.levels
+
+    def _refresh_levels(self) -> None:
+        """Notice edits of the live `info`."""
+        if not isinstance(self._format, Precomputed):
+            return
+        now = _fingerprint(self._format.info)
+        if now != self._parsed:
+            self._format.reparse()
+            self._parsed = now
+            self._forget()
+
+    def _forget(self) -> None:
+        self._arrays: dict[tuple[int, bool | None], LevelArray] = {}
+        self._sources: dict[int, Source] = {}
+
+    def _level(self, mip: int | None = None) -> Level:
+        return self.levels[self._mip if mip is None else mip]
+
+    def array(self, mip: int | None = None, *, fill_missing: bool | None = None) -> LevelArray:
+        """Return one level as the engine sees it.
+
+        Parameters
+        ----------
+        mip : int, optional
+            Default: the current one.
+        fill_missing : bool, optional
+            Overrides the volume's own setting.
+        """
+        self._refresh_levels()
+        key = (self._mip if mip is None else mip, fill_missing)
+        found = self._arrays.get(key)
+        if found is None:
+            level = self._format.levels[key[0]]
+            found = LevelArray(self._store, self._format, level, self._io_options(level, fill_missing))
+            self._arrays[key] = found
+        return found
+
+    def _io_options(self, level: Level, fill_missing: bool | None) -> IOOptions:
+        options = self._options
+        fill = options.fill_missing if fill_missing is None else fill_missing
+        method = compression(options.compress)
+        return IOOptions(
+            fill_missing=level.fill_missing if fill is None else fill,
+            background=_background(options.background_color, level.dtype),
+            delete_black=options.delete_black_uploads,
+            compress=None if method is None else method or False,  # type: ignore[arg-type]
+            durable=options.durable,
+            threads=threads(options.parallel),
+            lru_bytes=options.lru_bytes,
+        )
+
+    def _check_writable(self, level: Level) -> None:
+        """Raise unless this level may be written.
+
+        Raises
+        ------
+        ReadOnlyError
+            For read-only storages and formats, redirected volumes and locked mips.
+        """
+        if not self._store.writable or not self._format.writable:
+            raise ReadOnlyError("this kind of dataset can only be read; convert it first", url=str(self._url))
+        if self._redirected:
+            raise ReadOnlyError("this volume was reached by a redirect; open its target to write", url=str(self._url))
+        if level.locked:
+            raise ReadOnlyError(f"mip {level.key} is locked in the info file", url=str(self._url), key=level.key)
+
+    def _source(self, mip: int) -> Source:
+        found = self._sources.get(mip)
+        if found is None:
+            url = self._url
+            found = Source(
+                str(url), url.base.name, url.name, self._layer_type(), mip, self._format.levels[mip].resolution
+            )
+            self._sources[mip] = found
+        return found
+
+    def _layer_type(self) -> str:
+        info = getattr(self._format, "info", {})
+        return str(info.get("type", "image")).lower()
+
+
+def _fingerprint(info: Mapping[str, Any]) -> bytes:
+    try:
+        return marshal.dumps(info, 2)
+    except ValueError:  # NumPy values in it
+        return pickle.dumps(info)
+
+
+def _background(color: float, dtype: np.dtype[Any]) -> int | float:
+    """Return the background as a Python number of this data type.
+
+    Raises
+    ------
+    OptionError
+        If the data type cannot hold it.
+    """
+    try:
+        value = np.array(color).astype(dtype)
+        same = bool(value == color) or (np.isnan(color) and dtype.kind == "f")
+        if not same and dtype.kind == "f":
+            same = bool(np.isclose(float(value), color))
+    except (TypeError, ValueError, OverflowError, RuntimeWarning):
+        same = False
+    if not same:
+        raise OptionError(f"background_color {color!r} is no {dtype} value")
+    number: int | float = value.item()
+    return number

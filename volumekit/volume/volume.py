@@ -1,0 +1,312 @@
+"""`Volume`: one NumPy-sliceable object for every dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from volumekit.engine.objects import any_present, present
+from volumekit.errors import MetadataError, OptionError, ReadOnlyError, ShapeError, UnsupportedError
+from volumekit.formats.base import Format
+from volumekit.formats.precomputed import DATA_TYPES, Precomputed, create_info
+from volumekit.model.grid import cells_touching
+from volumekit.model.provenance import Provenance
+from volumekit.model.url import URL
+from volumekit.storage import open_store
+from volumekit.storage.base import Store
+from volumekit.volume.report import ChunkReport
+from volumekit.volume.metadata import Metadata
+from volumekit.volume.shared import Shared
+from volumekit.volume.source import open_source, resolve
+from volumekit.volume.state import Options, compression, threads
+
+
+class Volume(Shared, Metadata):
+    """A volumetric dataset that is read and written like a NumPy array.
+
+    Parameters
+    ----------
+    url : str or os.PathLike
+        Where it is: a path, or a URL of any storage; a format may stand in front (``precomputed://…``) or behind
+        (``…|neuroglancer-precomputed:``), else the data itself tells.
+    mip : int or sequence of float
+        Level, by number or by voxel size in nm.
+    bounded : bool
+        Whether reading outside the bounds is an error; else the outside is ``background_color``.
+    fill_missing : bool, optional
+        Whether chunks that are not stored read as ``background_color``. None: the format's own rule, which for
+        precomputed is an error.
+    autocrop : bool
+        With ``bounded=False``: cut boxes at the bounds.
+    cache, cdn_cache, secrets
+        Reserved for remote storage.
+    progress : bool, optional
+        Whether to show progress bars. None: in interactive sessions, for what takes a while.
+    info : dict, optional
+        Info of a new dataset, as from `create_new_info`; nothing is read. `commit_info` stores it.
+    provenance : dict or str, optional
+        Provenance of a new dataset.
+    compress : str or bool, optional
+        Compression of chunks written: ``"gzip"`` (or True), ``"br"``, ``"zstd"``, ``"xz"``, ``"bz2"``, False for
+        none. None: as a chunk is already stored; new chunks are not compressed, so that any web server and viewer
+        reads the files. Writers that work on one level at the same time must use the same setting.
+    non_aligned_writes : bool
+        Whether boxes off the chunk grid may be written; the voxels around them are kept, also across processes.
+    parallel : int or bool
+        How many threads decode; True: one per core. No processes are started.
+    at : dict, optional
+        Positions on axes beyond x, y, z and channel.
+    format : str, optional
+        Name of the format; overrides the URL's.
+    background_color : int or float
+        What missing chunks and the outside hold.
+    delete_black_uploads : bool
+        Whether chunks that are all background are deleted instead of stored.
+    lru_bytes : int
+        Size of a memory cache of decoded chunks; they are checked against the storage when used again.
+    durable : bool
+        Whether writes count as done only once they are on the disk.
+    storage_options : dict, optional
+        Settings of the storage.
+
+    Raises
+    ------
+    InvalidURLError, UnknownProtocolError, MissingExtraError, DatasetNotFoundError, PermissionDeniedError
+        If it cannot be opened; each says what to do.
+    MetadataError
+        If its metadata is damaged.
+    ScaleUnavailableError
+        If there is no such mip.
+
+    Examples
+    --------
+    >>> vol = Volume("data/brain")  # doctest: +SKIP
+    >>> vol[100:200, 50:150, 7].shape  # doctest: +SKIP
+    (100, 100, 1)
+    """
+
+    def __init__(
+        self,
+        url: Any,
+        mip: Any = 0,
+        *,
+        bounded: bool = True,
+        fill_missing: bool | None = None,
+        autocrop: bool = False,
+        cache: Any = False,
+        cdn_cache: Any = False,
+        progress: bool | None = None,
+        info: Mapping[str, Any] | None = None,
+        provenance: Any = None,
+        compress: str | bool | None = None,
+        non_aligned_writes: bool = False,
+        parallel: int | bool = True,
+        at: Mapping[str, int] | None = None,
+        format: str | None = None,  # noqa: A002 - the field's word
+        background_color: int | float = 0,
+        delete_black_uploads: bool = False,
+        lru_bytes: int = 0,
+        durable: bool = False,
+        secrets: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        _reject(cache=cache, at=at, secrets=secrets)
+        self._options = Options(
+            bounded=bounded,
+            fill_missing=fill_missing,
+            autocrop=autocrop,
+            progress=progress,
+            compress=compression(compress),
+            non_aligned_writes=non_aligned_writes,
+            parallel=parallel,
+            background_color=background_color,
+            delete_black_uploads=delete_black_uploads,
+            lru_bytes=lru_bytes,
+            durable=durable,
+            storage_options=storage_options,
+        )
+        threads(parallel)
+        asked = resolve(url, format)
+        self._open(asked, None if info is None else dict(info))
+        self._mip = 0
+        self._mip = self.to_mip(mip)
+        if provenance is not None:
+            self._provenance = Provenance.from_json(provenance)
+
+    def _open(self, url: URL, info: dict[str, Any] | None) -> None:
+        durable, options = self._options.durable, self._options.storage_options
+        if info is None:
+            found, store, fmt = open_source(url, durable=durable, options=options)
+            self._take(found, store, fmt, redirected=str(replace(found, format=url.format)) != str(url))
+            return
+        if url.format not in (None, "precomputed"):
+            raise UnsupportedError(f"{url.format} data cannot be created from an info", url=str(url))
+        store = open_store(url, durable=durable, options=options)
+        self._take(replace(url, format="precomputed"), store, Precomputed(info))
+
+    def _take(self, url: URL, store: Store, fmt: Format, *, redirected: bool = False) -> None:
+        self._url, self._store, self._format, self._redirected = url, store, fmt, redirected
+        self._parsed = None
+        self._forget()
+
+    @classmethod
+    def from_numpy(
+        cls,
+        array: ArrayLike,
+        url: Any,
+        *,
+        resolution: Sequence[float] = (1, 1, 1),
+        voxel_offset: Sequence[int] = (0, 0, 0),
+        chunk_size: Sequence[int] = (128, 128, 64),
+        layer_type: str = "image",
+        encoding: str = "raw",
+        max_mip: int = 0,
+        factor: Sequence[int] = (2, 2, 1),
+        compress: str | bool | None = None,
+        progress: bool | None = None,
+        info: Mapping[str, Any] | None = None,
+        **how: Any,
+    ) -> Self:
+        """Store an array as a new dataset.
+
+        Parameters
+        ----------
+        array : array-like
+            (x, y, z) or (x, y, z, channel). Booleans are stored as uint8.
+        url : str or os.PathLike
+            Where to.
+        resolution : sequence of float
+            Voxel size in nm, (x, y, z).
+        voxel_offset : sequence of int
+            Coordinates of the first voxel.
+        chunk_size, encoding, max_mip, factor
+            As for `create_new_info`. Coarser levels are described but hold nothing yet.
+        layer_type : {"image", "segmentation"}
+            What the voxels mean.
+        compress, progress
+            As for `Volume`.
+        info : dict, optional
+            Use this info instead.
+        **how
+            Further options of `Volume`.
+
+        Returns
+        -------
+        Volume
+            The new volume, info and provenance committed.
+        """
+        voxels = _as_voxels(array)
+        if info is None:
+            info = create_info(
+                voxels.shape[3],
+                layer_type,
+                voxels.dtype.name,
+                encoding,
+                resolution,
+                voxel_offset,
+                voxels.shape[:3],
+                chunk_size=chunk_size,
+                max_mip=max_mip,
+                factor=factor,
+            )
+        volume = cls(url, info=info, compress=compress, progress=progress, **how)
+        volume.upload((), voxels)
+        volume.commit_info()
+        volume.commit_provenance()
+        return volume
+
+    def exists(self, bbox: Any = (), mip: Any = None) -> ChunkReport:
+        """Tell which chunks of a box are stored; no chunk is downloaded.
+
+        Parameters
+        ----------
+        bbox : Bbox or slices, optional
+            Every chunk it touches counts; default: the whole level.
+        mip : int or sequence of float, optional
+            Default: the current one.
+
+        Returns
+        -------
+        ChunkReport
+            A mapping of chunk names to bool.
+
+        Raises
+        ------
+        OutOfBoundsError
+            If the box reaches outside.
+        PermissionDeniedError, StorageError
+            If it cannot be found out.
+        """
+        number = self._mip if mip is None else self.to_mip(mip)
+        array = self.array(number)
+        box = self._grid_box(bbox, array.level)
+        first = [r.start for r in cells_touching(array.level.bounds, array.level.chunk[:3], box)]
+        grid = present(array, box)
+        return ChunkReport(str(self._url), self._format, array.level, (first[0], first[1], first[2]), grid)
+
+    def has_data(self, mip: Any = None) -> bool:
+        """Tell whether any chunk of a mip is stored."""
+        return any_present(self.array(self._mip if mip is None else self.to_mip(mip)))
+
+    @property
+    def image(self) -> Self:
+        """The volume itself: CloudVolume keeps ``has_data`` and others here."""
+        return self
+
+    def __repr__(self) -> str:
+        level = self._level()
+        return (
+            f"Volume({str(self._url)!r}, mip={self._mip}, shape={level.shape}, dtype={level.dtype}, "
+            f"bounds={level.bounds!r}, resolution={list(level.resolution)} nm, encoding={level.codec.name})"
+        )
+
+    def _repr_html_(self) -> str:
+        from volumekit.volume.card import card
+
+        return card(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Volume) and str(self._url) == str(other._url)
+
+    def __hash__(self) -> int:
+        return hash(str(self._url))
+
+    def __reduce__(self) -> Any:
+        info = self._format.info if isinstance(self._format, Precomputed) else None
+        place = replace(self._url)
+        return _reopen, (type(self), place, self._mip, self._options, info, self._redirected)
+
+
+def _reopen(
+    cls: type[Volume], url: URL, mip: int, options: Options, info: dict[str, Any] | None, redirected: bool
+) -> Volume:
+    """Open a pickled volume again; the info travels along, so that uncommitted volumes arrive as well."""
+    volume = cls.__new__(cls)
+    volume._options = options
+    volume._open(url, info)
+    volume._redirected = redirected
+    volume._mip = mip
+    return volume
+
+
+def _reject(**options: Any) -> None:
+    """Refuse options that nothing here honours yet, rather than ignoring them."""
+    for name, value in options.items():
+        if value:
+            raise UnsupportedError(f"{name}= is not supported by this version")
+
+
+def _as_voxels(array: ArrayLike) -> Any:
+    voxels = np.asarray(array)
+    if voxels.ndim not in (3, 4):
+        raise ShapeError(f"an array (x, y, z) or (x, y, z, channel) is needed, not {voxels.shape}")
+    if voxels.dtype == bool:
+        voxels = voxels.astype(np.uint8)
+    if voxels.dtype.name not in DATA_TYPES:
+        raise OptionError(f"{voxels.dtype} cannot be stored; convert to one of {', '.join(DATA_TYPES)}")
+    return voxels if voxels.ndim == 4 else voxels[..., np.newaxis]
