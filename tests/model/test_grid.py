@@ -112,6 +112,7 @@ def test_alignment_examples():
     assert outer.empty()
 
 
+@pytest.mark.timeout(20)
 def test_order_is_x_fastest_and_lazy():
     assert list(iterate_cells((range(2), range(5, 7)))) == [(0, 5), (1, 5), (0, 6), (1, 6)]
     cells = iterate_cells((range(2**60), range(2**60), range(2**60)))

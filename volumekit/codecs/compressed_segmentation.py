@@ -84,7 +84,7 @@ class CompressedSegmentation(Codec):
         UnsupportedError
             If a table would lie beyond the 2**24 words (64 MiB) that the format can address.
         """
-        chunk = np.asfortranarray(storable(self, chunk))
+        chunk = np.require(storable(self, chunk), requirements=["F", "A"])
         encode_channel = _implementation().encode_channel
         offset, parts = chunk.shape[3], []
         offsets = np.empty(offset, "<u4")

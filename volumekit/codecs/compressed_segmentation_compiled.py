@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 F = TypeVar("F", bound=Callable[..., Any])
 Block = tuple[int, int, int]
 _U = np.uint64
-_0, _1, _2, _5, _24, _31, _32 = (_U(n) for n in (0, 1, 2, 5, 24, 31, 32))
+_0, _1, _2, _5, _11, _24, _31, _32 = (_U(n) for n in (0, 1, 2, 5, 11, 24, 31, 32))
 _LOW_24, _LOW_32 = _U(0xFFFFFF), _U(0xFFFFFFFF)
 _MOST = 1 << 40  # more voxels than the words of any data could hold: keeps products within 64 bits
 _TABLES_END = _U(1 << 24)
@@ -43,12 +43,13 @@ class _Cut(NamedTuple):
 
 
 class _Palette(NamedTuple):
-    """The labels of a block as they appear, their places in the sorted table, and which one each voxel has.
+    """The labels of a block as they appear, their sorted order and its inverse, and which one each voxel has.
 
     ``slots`` is a hash table of the labels; its entries hold if their stamp is the block's number plus one.
     """
 
     labels: Any
+    order: Any
     ranks: Any
     voxels: Any
     slots: Any
@@ -71,7 +72,9 @@ def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[Any], bloc
 
 def encode_channel(voxels: NDArray[Any], block: Block) -> NDArray[np.uint32] | None:
     """Encode one channel; see the twin in ``compressed_segmentation_arrays``."""
-    words: NDArray[np.uint32] = _encode(voxels.T.reshape(-1), _layout(voxels, block))
+    flat = voxels.T.reshape(-1)
+    flat.flags.writeable = False  # one type, so one compilation, whoever holds the voxels
+    words: NDArray[np.uint32] = _encode(flat, _layout(voxels, block))
     return words if len(words) else None
 
 
@@ -187,10 +190,9 @@ def _twice(n: Any) -> Any:
 
 @_compiled
 def _new_palette(most: Any) -> Any:
-    slots = _twice(most)
-    return _Palette(
-        np.empty(most, _U), np.empty(most, _U), np.empty(most, _U), np.empty(slots, _U), np.zeros(slots, _U)
-    )
+    labels, order = np.empty(most, _U), np.empty(most, _U)
+    ranks, voxels = np.empty(most, _U), np.empty(most, _U)
+    return _Palette(labels, order, ranks, voxels, np.empty(_twice(most), _U), np.zeros(_twice(most), _U))
 
 
 @_compiled
@@ -199,7 +201,8 @@ def _with_room(out: Any, used: Any, needed: Any) -> Any:
     if needed <= _U(out.size):
         return out
     larger = np.empty(_2 * needed, np.uint32)
-    larger[:used] = out[:used]
+    for i in range(used):  # a slice would take numba seconds to compile
+        larger[i] = out[i]
     return larger
 
 
@@ -207,13 +210,34 @@ def _with_room(out: Any, used: Any, needed: Any) -> Any:
 def _fill(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
     """Fill the palette with the labels of a block; return the sorted table and the bits of an index."""
     n = _number(palette, voxels, shape, cut)
-    order = np.argsort(palette.labels[:n])
+    table = np.empty(n, _U)
     for i in range(n):
-        palette.ranks[order[i]] = i
+        table[i], palette.order[i] = palette.labels[i], i
+    _sort(table, palette.order)
+    for i in range(n):
+        palette.ranks[palette.order[i]] = i
     bits = _0
     while (_1 << bits) < n:
         bits = max(_1, _2 * bits)
-    return palette.labels[order], bits
+    return table, bits
+
+
+@_compiled
+def _sort(table: Any, order: Any) -> None:
+    """Sort a table, and ``order`` along with it: Shell's sort with the gaps of Gonnet and Baeza-Yates.
+
+    numba would take seconds to compile its own sort.
+    """
+    n = _U(table.size)
+    gap: Any = n
+    while gap > _1:
+        gap = max(_1, _5 * gap // _11)
+        for i in range(gap, n):
+            label, entry, j = table[i], order[i], i
+            while j >= gap and table[j - gap] > label:
+                table[j], order[j] = table[j - gap], order[j - gap]
+                j -= gap
+            table[j], order[j] = label, entry
 
 
 @_compiled
@@ -263,7 +287,8 @@ def _find(tables: Any, table: Any, out: Any, wide: Any) -> Any:
 @_compiled
 def _pack(words: Any, bits: Any, block: Any, size: Any, palette: Any) -> None:
     """Write the voxels of a block as indices into its table."""
-    words[:] = 0
+    for i in range(words.size):
+        words[i] = 0
     if bits == _0:
         return
     k = _0

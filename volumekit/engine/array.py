@@ -22,7 +22,7 @@ from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching, is_aligned, iterate_cells
 from volumekit.model.level import F_ORDER, Level
-from volumekit.storage import forkguard
+from volumekit.storage import forkguard, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.suffix import SuffixStore
 from volumekit.storage.translate import translate
@@ -67,8 +67,11 @@ class LevelArray:
 
     @functools.cached_property
     def objects(self) -> Store:
-        """The store of this level's chunks, compression suffixes resolved."""
-        if not self.store.suffixed:
+        """The store of this level's chunks, containers and compression suffixes resolved."""
+        container = self.fmt.container(self.level)
+        if container is not None:
+            return open_container(self.store, container, executor=pool(self.options.threads))
+        if not self.store.suffixed or not self.fmt.writable:
             return self.store
         return SuffixStore(
             self.store,

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 Cell = tuple[int, int, int, int]
 """Position of a chunk in its level's grid, (x, y, z, channel), counted from the level's lowest voxel."""
 
+SELECTOR = "*"
+"""Key in ``have`` of what a URL selects in its directory, where it names no directory.
+
+It is there before `Format.needs` is asked first: a wildcard pattern relative to the directory, in the manner of
+`fnmatch` part by part (``**`` is any number of directories); the name of one file is a pattern without wildcards
+(``[*]``, ``[?]`` and ``[[]`` are the characters themselves). Only formats that say `Format.selects` see it.
+"""
+
+DESCRIPTION = "#"
+"""Ending of keys that want the headers of an image file, as JSON: see `storage.pages.describe_image`."""
+
 
 class WrongFormat(VolumekitError):
     """These bytes belong to another format; the next one is tried."""
@@ -54,12 +65,17 @@ class Format(ABC):
     ----------
     name : str
         The name in URLs (``name://…``).
+    writable : bool
+        Whether chunks of this format are ever written.
+    selects : bool
+        Whether a dataset may be a file, or the files that match a pattern, rather than a directory.
     levels : tuple of Level
         Finest first.
     """
 
     name: ClassVar[str]
     writable: ClassVar[bool] = True
+    selects: ClassVar[bool] = False
     levels: tuple[Level, ...]
 
     @classmethod
@@ -69,7 +85,8 @@ class Format(ABC):
 
         Asked again with the answers (None: no such key) until nothing more is wanted. A key that ends in ``/``
         wants the listing of that directory: its names joined by newlines, sub-directories ending in ``/``;
-        ``"/"`` is the dataset's own directory.
+        ``"/"`` is the dataset's own directory. A key that ends in `DESCRIPTION` wants the headers of that image
+        file.
         """
 
     @classmethod

@@ -9,6 +9,9 @@ from volumekit.errors import UnknownProtocolError
 from volumekit.registry import Registry
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from volumekit.formats.base import Container
     from volumekit.model.url import URL
     from volumekit.storage.base import Store
 
@@ -19,6 +22,32 @@ STORES = Registry(
         "memory": "volumekit.storage.kvstore:MemoryStore",
     },
 )
+
+CONTAINERS = Registry("volumekit.containers", {"pages": "volumekit.storage.pages:PagesStore"})
+"""Stores inside files, by the kind that a format's `Container` names."""
+
+
+def open_container(store: Store, container: Container, *, executor: Executor | None = None) -> Store:
+    """Open the chunks inside the files of a store; nothing is read yet.
+
+    Parameters
+    ----------
+    store : Store
+        Where the files are.
+    container : formats.base.Container
+        What kind of files, and their parameters.
+    executor : Executor, optional
+        Where work that takes time is done.
+
+    Raises
+    ------
+    UnknownProtocolError
+        If no storage is of this kind.
+    """
+    if container.kind not in CONTAINERS:
+        raise UnknownProtocolError(f"no container of the kind {container.kind!r}", url=store.url)
+    inside: Store = CONTAINERS[container.kind](store, executor=executor, **container.parameters)
+    return inside
 
 
 def open_store(url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> Store:

@@ -71,8 +71,7 @@ class SuffixStore(Store):
         return self._read(key, start, stop, self._order())
 
     def _order(self) -> list[str]:
-        first = self.target if self.target is not None else PLAIN
-        return sorted(VARIANTS, key=lambda v: (v != first, v not in self.seen, VARIANTS.index(v)))
+        return sorted(VARIANTS, key=lambda v: (v != self.target, v not in self.seen, VARIANTS.index(v)))
 
     def _read(
         self, key: str, start: int | None, stop: int | None, order: list[str]

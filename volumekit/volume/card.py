@@ -57,7 +57,7 @@ def _levels(volume: Volume) -> str:
 
 def thumbnail(volume: Volume) -> Any:
     """Return a small picture of the middle slice, or None where none is to be had cheaply."""
-    from volumekit.volume.picture import colour_labels, to_uint8
+    from volumekit.picture.planes import colour_labels, to_uint8
 
     try:
         plane = _middle(volume)

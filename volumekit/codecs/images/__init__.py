@@ -1,16 +1,16 @@
 """Image files as planes of voxels: TIFF, PNG and JPEG, read from any source of bytes.
 
-Values are what the file stores: no colour management, no contrast, no turning by EXIF. A plane is (y, x, channel):
-grey has 1 channel, grey with alpha 2, RGB 3, RGBA 4, anything else as many as it has samples. Palettes become RGB;
-pictures of one bit per pixel become uint8, 0 (black) and 255 (white).
+Values are what the file stores: no colour management, no contrast, no inversion, no turning by EXIF. A plane
+is (y, x, channel): grey has 1 channel, grey with alpha 2, RGB 3, RGBA 4, anything else as many as it has
+samples. Palettes become RGB; pictures of one bit per pixel become uint8, 0 (black) and 255 (white).
 
-Headers are checked before anything is allocated: a picture that declares more pixels than its bytes can hold is
-damaged, whatever it says.
+Headers are checked before anything is allocated: a picture that declares more pixels than its bytes can hold
+is damaged.
 """
 
 from __future__ import annotations
 
-from volumekit.codecs.images.page import ByteSource, Bytes, Page
+from volumekit.codecs.images.page import Bytes, ByteSource, Page
 from volumekit.errors import ImageStackError
 
 __all__ = ["SUFFIXES", "ByteSource", "Bytes", "Page", "image_pages"]

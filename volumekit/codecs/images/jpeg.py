@@ -17,7 +17,8 @@ from volumekit.errors import CorruptChunkError, UnsupportedError
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _READABLE = (0xC0, 0xC1, 0xC2)
-_SCAN = 0xDA
+_SCAN, _FILL = 0xDA, 0xFF
+_DENSEST = 512  # pixels per byte: a block of 8 x 8 takes at least one bit
 _WHOLE = 2**40
 
 
@@ -43,8 +44,9 @@ def jpeg_page(source: ByteSource) -> JpegPage:
     while marker not in _FRAMES:
         at += length
         head = source.read(at, 4)
-        marker, length = head[1] if len(head) == 4 else _SCAN, int.from_bytes(head[2:4], "big") + 2
-        if head[:1] != b"\xff" or marker == _SCAN or length < 4:
+        marker = head[1] if len(head) == 4 else _SCAN
+        length = 1 if marker == _FILL else int.from_bytes(head[2:4], "big") + 2
+        if head[:1] != b"\xff" or marker == _SCAN or length in (2, 3):
             raise CorruptChunkError("the JPEG image has no header; it is damaged or cut short")
     body = source.read(at + 4, 6)
     if len(body) < 6:
@@ -56,5 +58,6 @@ def jpeg_page(source: ByteSource) -> JpegPage:
             f"JPEG images of {bits} bits and {channels} colours (frame {marker:#x}) cannot be read;"
             " convert them to 8-bit grey or RGB, or to TIFF or PNG"
         )
-    check_size(width, height, MAX_PIXELS)
+    enough = source.read(width * height // _DENSEST, 1)
+    check_size(width, height, MAX_PIXELS if enough else 0)
     return JpegPage(height, width, channels, np.dtype(np.uint8))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,18 +31,28 @@ class Bytes:
     Parameters
     ----------
     data : bytes
-        Part or all of a file.
-    start : int
-        Where in the file the part lies.
+        A file, or parts of it one after the other.
+    spans : sequence of tuple of int, optional
+        The byte ranges of the file that the parts are, half-open, ascending; default: all of it.
     """
 
-    def __init__(self, data: bytes, start: int = 0) -> None:
-        self.data, self.start = data, start
+    def __init__(self, data: bytes, spans: Sequence[tuple[int, int]] = ()) -> None:
+        self.data = data
+        self._spans = spans or ((0, len(data)),)
+
+    def position(self, offset: int) -> int:
+        """Return where a byte of the file is in `data`; beyond its end if it is not there."""
+        at = 0
+        for start, stop in self._spans:
+            if start <= offset < stop:
+                return at + offset - start
+            at += stop - start
+        return at
 
     def read(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes, fewer at the end."""
-        at = offset - self.start
-        return self.data[at : at + size] if at >= 0 else b""
+        at = self.position(offset)
+        return self.data[at : at + size]
 
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill ``buffer``; return how many bytes there were."""
@@ -60,17 +71,29 @@ class Page(ABC):
         Its size in pixels, and samples per pixel.
     dtype : numpy.dtype
         Data type of the voxels, in native byte order.
+    note : str
+        What a user should know about the way its file is read; usually empty.
     """
 
     height: int
     width: int
     channels: int
     dtype: np.dtype[Any]
+    note: str = field(default="", kw_only=True)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(y, x, channel)."""
         return self.height, self.width, self.channels
+
+    @staticmethod
+    def describe(width: int, height: int, dtype: np.dtype[Any], channels: int) -> str:
+        """Return a size and type as messages give them."""
+        kind = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}.get(channels)
+        return f"{width} x {height} {dtype} {kind or f'{channels} channels'}"
+
+    def __str__(self) -> str:
+        return self.describe(self.width, self.height, self.dtype, self.channels)
 
     @property
     def nbytes(self) -> int:
@@ -97,7 +120,7 @@ class Page(ABC):
         """
 
     def image(self, source: ByteSource) -> NDArray[Any]:
-        """Return the whole page, (y, x, channel); where nothing needs decoding, a read-only view of the source."""
+        """Return the whole page, (y, x, channel): a read-only view of bytes that need no decoding."""
         out = np.empty(self.shape, self.dtype)
         self.read(source, out)
         return out
@@ -115,5 +138,5 @@ def check_size(width: int, height: int, most: int) -> None:
     """
     if width < 1 or height < 1 or width * height > min(most, MAX_PIXELS):
         raise CorruptChunkError(
-            f"the header declares {width} x {height} pixels, which this file cannot hold; it is damaged or cut short"
+            f"the header declares {width} x {height} pixels, more than its file can hold; it is damaged"
         )

@@ -50,13 +50,13 @@ class PngPage(Page):
 
 
 def png_page(source: ByteSource) -> PngPage:
-    """Read the header of a PNG file, and follow its chunks to the end: libpng stops once it has the pixels."""
+    """Read the header of a PNG file, and follow its chunks to the end: libpng would stop at the pixels."""
     header = source.read(_SIGNATURE, 25)
     if len(header) < 25 or header[4:8] != b"IHDR":
         raise CorruptChunkError("the PNG image has no header; it is damaged or cut short")
     width, height, bits, colour = struct.unpack_from(">IIBB", header, 8)
     if bits not in _DEPTHS.get(colour, ()):
-        raise CorruptChunkError(f"the PNG image declares {bits} bits of colour type {colour}, which do not exist")
+        raise CorruptChunkError(f"the PNG header is damaged: {bits} bits, colour type {colour}")
     transparent, stored, size = 0, 0, 0
     for kind, end, length in _chunks(source):
         transparent |= kind == b"tRNS"
@@ -74,7 +74,7 @@ def _chunks(source: ByteSource) -> Iterator[tuple[bytes, int, int]]:
         head = source.read(at, 8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         end = at + 12 + length
-        if len(head) < 8 or not source.read(end - 1, 1):
+        if len(head) < 8 or (kind == b"IEND" and not source.read(end - 1, 1)):
             raise CorruptChunkError("the PNG image is damaged or cut short")
         yield kind, end, length
         at = end

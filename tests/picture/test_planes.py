@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from volumekit.errors import CastError, OptionError, ShapeError
-from volumekit.ops.picture import (
+from volumekit.picture.planes import (
     bar_length,
     colour_labels,
     contrast,

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from volumekit.errors import CastError, OptionError, ShapeError
-from volumekit.ops.picture import colour_labels, from_image
-from volumekit.ops.picture_sheet import View, across, contact_sheet, depths, ladder, panel, sheet_of
+from volumekit.picture.planes import colour_labels, from_image
+from volumekit.picture.sheet import View, across, contact_sheet, depths, ladder, panel, sheet_of
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from volumekit.errors import CastError, OptionError, ShapeError
-from volumekit.ops.picture_image import (
+from volumekit.picture.image import (
     Picture,
     checked_picture,
     checked_plane,

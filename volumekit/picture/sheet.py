@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from volumekit.errors import OptionError, ShapeError
-from volumekit.ops.picture import LONGEST_SIDE, colour_labels, contrast, fit, overlay, scale_bar, to_uint8
-from volumekit.ops.picture_image import Picture, default_font, to_image, to_rgb
+from volumekit.picture.planes import LONGEST_SIDE, colour_labels, contrast, fit, overlay, scale_bar, to_uint8
+from volumekit.picture.image import Picture, default_font, to_image, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image

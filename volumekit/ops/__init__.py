@@ -1,0 +1,1 @@
+"""Volume in, volume out: convert, downsample, export."""

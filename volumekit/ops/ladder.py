@@ -1,0 +1,159 @@
+"""Fitting a pyramid into memory: how many levels a pass builds, and how large its tasks are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from volumekit.errors import OptionError
+from volumekit.model.level import Level
+from volumekit.ops.memory import format_amount
+from volumekit.ops.plan import Plan, Task, cut
+from volumekit.ops.pyramid import (
+    SLABS,
+    Factor,
+    Pass,
+    Rung,
+    column_bytes,
+    corners,
+    superblock,
+)
+
+PROGRAM_BYTES = 224 << 20
+"""What a process needs before it holds a voxel: Python, the libraries, compiled kernels, threads."""
+
+
+MAX_TASKS = 1_000_000
+"""More are refused: that many pieces of at least 100 MB are no real volume."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The levels of a pyramid and what may be spent on building them.
+
+    Attributes
+    ----------
+    levels : tuple of Level
+        The finest one that is read, then those to be computed.
+    factors : tuple of tuple of int
+        Factor to each of the computed levels from the one before, (x, y, z).
+    first : int
+        Mip of the first level.
+    copies : bool
+        Whether the first level is written too.
+    halo : int
+        Neighbours the method needs; then every pass builds one level.
+    memory : int
+        Bytes the process may use.
+    threads : int
+        How many threads work.
+    """
+
+    levels: tuple[Level, ...]
+    factors: tuple[Factor, ...]
+    first: int
+    copies: bool
+    halo: int
+    memory: int
+    threads: int
+
+    @property
+    def budget(self) -> int:
+        """Bytes for buffers."""
+        return self.memory - PROGRAM_BYTES
+
+    def plan(self) -> Plan:
+        """Return the plan: whole planes where they fit, so that each plane of the source is read once.
+
+        Raises
+        ------
+        OptionError
+            If not even one column of chunks fits; the message says how much it takes.
+        """
+        stages: list[Pass] = []
+        base, copies, number = 0, self.copies, 0
+        while copies or base < len(self.factors):
+            stage = self._widest(base, copies=copies, stage=len(stages), number=number)
+            stages.append(stage)
+            base, copies, number = base + len(stage.rungs) - 1, False, number + len(stage.tasks)
+        return Plan(tuple(stages), self.budget)
+
+    def _widest(self, base: int, *, copies: bool, stage: int, number: int) -> Pass:
+        """Return the pass that builds as many levels from ``base`` as fit."""
+        least = 0 if copies else 1
+        most = least if self.halo else len(self.factors) - base
+        for count in range(most, least - 1, -1):
+            rungs = self._rungs(base, count)
+            halo = self.halo if count else 0
+            step = self._step(rungs, copies=copies, halo=halo)
+            if step is not None:
+                _check_count(rungs[0], step)
+                tasks = tuple(
+                    Task(number + n, stage, box) for n, box in enumerate(cut(rungs[0].bounds, step))
+                )
+                size = column_bytes(rungs, *step[:2], halo=halo, threads=self.threads)
+                made = Pass(tasks, size, 0, rungs, copies, halo)
+                read = sum(int(made.source(task.box).volume()) for task in tasks)
+                return replace(made, nbytes=read * rungs[0].voxel_bytes)
+        raise self._too_little(rungs, copies=copies, halo=halo)
+
+    def _rungs(self, base: int, count: int) -> tuple[Rung, ...]:
+        factor = (1, 1, 1)
+        rungs = []
+        for n in range(base, base + count + 1):
+            if n > base:
+                x, y, z = (a * b for a, b in zip(factor, self.factors[n - 1], strict=True))
+                factor = x, y, z
+            level = self.levels[n]
+            rungs.append(
+                Rung(self.first + n, level.bounds, level.chunk[:3], factor, level.channels * level.dtype.itemsize)
+            )
+        return tuple(rungs)
+
+    def _step(self, rungs: Sequence[Rung], *, copies: bool, halo: int) -> Factor | None:
+        """Return the extent of a task: whole planes, else whole rows of superblocks, else some of a row."""
+
+        def fits(x: int, y: int) -> bool:
+            return column_bytes(rungs, x, y, halo=halo, threads=self.threads) <= self.budget
+
+        low, high = corners(rungs[0].bounds)
+        size = [b - a for a, b in zip(low, high, strict=True)]
+        unit = superblock(rungs, copies=copies)
+        z = unit[2] * max(1, -(-SLABS * rungs[0].chunk[2] // unit[2]))
+        if fits(size[0], size[1]):
+            return _whole(size[0], unit[0]), _whole(size[1], unit[1]), z
+        rows = _most(lambda n: fits(size[0], n * unit[1]), -(-size[1] // unit[1]))
+        if rows:
+            return _whole(size[0], unit[0]), rows * unit[1], z
+        columns = _most(lambda n: fits(n * unit[0], unit[1]), -(-size[0] // unit[0]))
+        return (columns * unit[0], unit[1], z) if columns else None
+
+    def _too_little(self, rungs: Sequence[Rung], *, copies: bool, halo: int) -> OptionError:
+        unit = superblock(rungs, copies=copies)
+        least = PROGRAM_BYTES + column_bytes(rungs, *unit[:2], halo=halo, threads=self.threads)
+        wanted = math.ceil(least / 10**6)
+        return OptionError(
+            f"memory of {format_amount(self.memory)} is too little: one column of {list(rungs[0].chunk)} chunks takes "
+            f"{wanted} MB, the program included; give at least that (memory=\"{wanted}MB\") or smaller chunks"
+        )
+
+
+def _check_count(rung: Rung, step: Factor) -> None:
+    low, high = corners(rung.bounds)
+    count = math.prod(-(-(b - a) // s) for a, b, s in zip(low, high, step, strict=True))
+    if count > MAX_TASKS:
+        raise OptionError(f"{rung.bounds} would take {count} tasks; give more memory, or a smaller box")
+
+
+def _whole(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def _most(fits: Callable[[int], bool], count: int) -> int:
+    """Return the greatest number up to ``count`` that fits, 0 if none; what fits n fits n - 1."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

@@ -1,0 +1,178 @@
+"""How a pyramid of levels is planned: which voxels a task reads, which chunks it writes, how much memory that takes.
+
+A *pass* reads one level and computes the next ones from it in one go: a task reads a column of voxels once, slab by slab,
+and carries every coarser level along. Tasks own whole chunks of every level. Chunk grids start at each level's own lowest
+voxel while cells sit on multiples of the factor, so where the lowest voxel is no such multiple a task also reads the few
+voxels below its own that its coarser cells need.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from volumekit.model.bbox import Bbox
+from volumekit.ops.plan import Stage
+
+Factor = tuple[int, int, int]
+
+WRITING_BYTES = 96 << 20
+"""What writes under way hold besides the buffers: two pieces of the engine for each of two levels, and their encoding."""
+
+SLABS = 16
+"""A task goes through at least this many slabs where there are as many: starting one costs about half a slab's time."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A level of the pyramid as a pass sees it.
+
+    Attributes
+    ----------
+    mip : int
+        Its number in the target.
+    bounds : Bbox
+        Its voxels.
+    chunk : tuple of int
+        (x, y, z).
+    factor : tuple of int
+        How many voxels of the level that the pass reads make one of these, (x, y, z).
+    voxel_bytes : int
+        Bytes of a voxel, all channels together.
+    """
+
+    mip: int
+    bounds: Bbox
+    chunk: Factor
+    factor: Factor
+    voxel_bytes: int
+
+
+@dataclass(frozen=True)
+class Pass(Stage):
+    """A stage that reads one level and writes others.
+
+    Attributes
+    ----------
+    rungs : tuple of Rung
+        The level that is read, then those computed from it, each from the one before.
+    copies : bool
+        Whether the level that is read is also written: it comes from somewhere else.
+    halo : int
+        How many neighbours of a cell's voxels, on each side, the method looks at.
+    """
+
+    rungs: tuple[Rung, ...]
+    copies: bool
+    halo: int = 0
+
+    def steps(self, rung: int) -> Factor:
+        """Return the factor from the rung before to this one."""
+        x, y, z = (
+            a // b for a, b in zip(self.rungs[rung].factor, self.rungs[rung - 1].factor, strict=True)
+        )
+        return x, y, z
+
+    def owned(self, box: Bbox, rung: int) -> Bbox:
+        """Return the voxels of a rung that the task with this box writes: whole chunks."""
+        return owned(self.rungs, box, rung)
+
+    def source(self, box: Bbox) -> Bbox:
+        """Return the voxels that the task with this box reads, in voxels of the level it reads."""
+        return source(self.rungs, box, self.halo)
+
+    def region(self, box: Bbox, rung: int) -> Bbox:
+        """Return the voxels of a rung that a task's source gives, in part or whole: a superset of `owned`."""
+        low, high = corners(self.source(box))
+        factor = self.rungs[rung].factor
+        return Bbox(
+            [a // f for a, f in zip(low, factor, strict=True)], [-(-b // f) for b, f in zip(high, factor, strict=True)]
+        )
+
+
+def corners(box: Bbox) -> tuple[list[int], list[int]]:
+    """Return the corners of a box of whole voxels as Python ints."""
+    return box.minpt.tolist(), box.maxpt.tolist()
+
+
+def owned(rungs: Sequence[Rung], box: Bbox, rung: int) -> Bbox:
+    """Return the voxels of a rung that belong to a piece of the first rung's bounds; see `Pass.owned`.
+
+    The piece begins a whole number of superblocks above the bounds' lowest voxel, and so does its image.
+    """
+    (low, high), (start, stop) = corners(box), corners(rungs[0].bounds)
+    (first, last), factor = corners(rungs[rung].bounds), rungs[rung].factor
+    axes = range(3)
+    return Bbox(
+        [first[i] + (low[i] - start[i]) // factor[i] for i in axes],
+        [last[i] if high[i] == stop[i] else first[i] + (high[i] - start[i]) // factor[i] for i in axes],
+    )
+
+
+def source(rungs: Sequence[Rung], box: Bbox, halo: int) -> Bbox:
+    """Return the voxels of the first rung that a piece of it needs for all rungs; see `Pass.source`."""
+    low, high = corners(box)
+    if halo:
+        low, high = corners(_finer(owned(rungs, box, 1), rungs[1].factor))
+        low = [a - halo * (f > 1) for a, f in zip(low, rungs[1].factor, strict=True)]
+        high = [b + halo * (f > 1) for b, f in zip(high, rungs[1].factor, strict=True)]
+    else:  # coarser grids begin at or below the finer ones
+        below, _ = corners(_finer(owned(rungs, box, len(rungs) - 1), rungs[-1].factor))
+        low = [min(a, b) for a, b in zip(low, below, strict=True)]
+    return Bbox(low, high).intersection(rungs[0].bounds)
+
+
+def _finer(box: Bbox, factor: Factor) -> Bbox:
+    low, high = corners(box)
+    return Bbox(
+        [a * f for a, f in zip(low, factor, strict=True)], [b * f for b, f in zip(high, factor, strict=True)]
+    )
+
+
+def superblock(rungs: Sequence[Rung], *, copies: bool) -> Factor:
+    """Return the smallest piece of the first rung that is whole chunks of all rungs that are written, (x, y, z)."""
+    written = rungs if copies else rungs[1:]
+    x, y, z = (math.lcm(*(rung.chunk[axis] * rung.factor[axis] for rung in written)) for axis in range(3))
+    return x, y, z
+
+
+def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: int) -> int:
+    """Return the most memory a task of this extent needs.
+
+    Parameters
+    ----------
+    rungs : sequence of Rung
+        The pass.
+    x, y : int
+        Extent of the task, in voxels of the first rung.
+    halo : int
+        As in `Pass`.
+    threads : int
+        How many threads a kernel uses.
+    """
+    first = rungs[0]
+    slab = first.chunk[2] + (rungs[1].factor[2] - 1 if len(rungs) > 1 else 0)
+    if halo:
+        slab = min(rungs[1].chunk[2] * rungs[1].factor[2] + 2 * halo, _size(first, 2))
+    wide = [_size_read(rungs, extent, axis, halo) for axis, extent in enumerate((x, y))]
+    total = 2 * math.prod(wide) * min(slab, _size(first, 2)) * first.voxel_bytes
+    for finer, rung in zip(rungs, rungs[1:], strict=False):
+        cells = [min(-(-n // f) + 1, _size(rung, i)) for i, (n, f) in enumerate(zip(wide, rung.factor, strict=False))]
+        thick = min(rung.chunk[2] + rung.factor[2] // finer.factor[2] - 1, _size(rung, 2))
+        total += math.prod(cells) * thick * rung.voxel_bytes
+    chunk = max(math.prod(rung.chunk) * rung.voxel_bytes for rung in rungs)
+    filtering = 48 * threads * (1 << 20) if halo else 0  # float64 copies of a million voxels
+    return total + WRITING_BYTES + 4 * max(0, chunk - (4 << 20)) + filtering
+
+
+def _size(rung: Rung, axis: int) -> int:
+    low, high = corners(rung.bounds)
+    return high[axis] - low[axis]
+
+
+def _size_read(rungs: Sequence[Rung], extent: int, axis: int, halo: int) -> int:
+    """Return how many voxels along an axis a task of this extent reads at most."""
+    low, factor = corners(rungs[0].bounds)[0][axis], rungs[-1].factor[axis]
+    around = 2 * halo + factor - 1 if halo else low % factor
+    return min(extent + around, _size(rungs[0], axis))

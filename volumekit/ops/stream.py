@@ -1,0 +1,292 @@
+"""One task of a pyramid: planes stream through the levels.
+
+A slab of the level that is read is as thick as a chunk. While the next one is being read, this one is written and reduced
+into the level above, whose planes collect until they are a chunk thick, and so on upward. Planes that a cell still needs
+when its slab is done are carried over to the next one. So each voxel is read once and each chunk written once, whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from volumekit.engine.array import LevelArray
+from volumekit.engine.drive import run
+from volumekit.model.bbox import Bbox
+from volumekit.ops.kernels import downsample, downsample_gaussian
+from volumekit.ops.plan import Task
+from volumekit.ops.pyramid import Factor, Pass, corners
+from volumekit.ops.run import Report, Stopped
+
+
+class Input(Protocol):
+    """Something to read boxes of voxels from."""
+
+    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
+        """Fill ``out``, (x, y, z, channel), with the voxels of a box, and report the bytes."""
+
+
+class Output(Protocol):
+    """Something with levels to write."""
+
+    def array(self, mip: int) -> LevelArray:
+        """Return a level."""
+
+
+@dataclass
+class Planes:
+    """Planes of one level under way in a task.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        (x, y, z, channel); the first planes of it are in use.
+    low : tuple of int
+        Global coordinates of ``data[0, 0, 0]``; z moves on.
+    stop : int
+        One past the highest plane in use, global.
+    written : int
+        Up to where planes are written, global.
+    """
+
+    data: NDArray[Any]
+    low: tuple[int, int, int]
+    stop: int
+    written: int
+
+    def part(self, start: int, stop: int) -> NDArray[Any]:
+        """Return planes by their global coordinates."""
+        return self.data[:, :, start - self.low[2] : stop - self.low[2]]
+
+    def carry(self, start: int, into: NDArray[Any]) -> None:
+        """Keep the planes from ``start`` on: copy them to the front of ``into``, which becomes the buffer."""
+        start = min(start, self.stop)
+        kept = self.part(start, self.stop)
+        if kept.shape[2]:
+            into[:, :, : kept.shape[2]] = kept.copy() if into is self.data else kept
+        self.data, self.low = into, (*self.low[:2], start)
+
+
+class Stream:
+    """The levels of one task, and the threads that read and write beside it.
+
+    Parameters
+    ----------
+    stage : Pass
+        The pass.
+    task : Task
+        One of its tasks.
+    source : Input
+        Gives the first level's voxels.
+    target : Output
+        Takes the levels.
+    method : str
+        How to reduce.
+    threads : int
+        How many threads reduce.
+    report : callable
+        Told of the bytes read; raises to stop the task.
+    """
+
+    def __init__(
+        self,
+        stage: Pass,
+        task: Task,
+        *,
+        source: Input,
+        target: Output,
+        method: str,
+        threads: int,
+        report: Report,
+    ) -> None:
+        self.stage, self.task, self.source, self.method, self.threads = stage, task, source, method, threads
+        self._report, self._closed = report, threading.Event()
+        self.arrays = [target.array(rung.mip) for rung in stage.rungs]
+        self.owned = [stage.owned(task.box, n) for n in range(len(stage.rungs))]
+        self.region = stage.source(task.box)
+        self.end = [corners(stage.region(task.box, n))[1][2] for n in range(len(stage.rungs))]
+
+    def run(self) -> None:
+        """Do the task."""
+        with ExitStack() as stack:
+            self.reader = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="volumekit-read"))
+            self.writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="volumekit-write"))
+            stack.callback(self._closed.set)  # called first: reading ahead ends before its thread is waited for
+            if self.stage.halo:
+                self._filter()
+            else:
+                self._stream()
+
+    def report(self, count: int) -> None:
+        """Report bytes read, or 0 for nothing but the question whether to stop."""
+        if self._closed.is_set():
+            raise Stopped
+        self._report(count)
+
+    def _check(self, _: int) -> None:
+        self.report(0)
+
+    def _stream(self) -> None:
+        self.planes = [self._planes(n) for n in range(len(self.stage.rungs))]
+        spare = self.arrays[0].empty(self.planes[0].data.shape)
+        slabs = list(self._slabs())
+        coming = self._read(slabs[0], self.planes[0].data, 0)
+        for number, (_, stop) in enumerate(slabs):
+            coming.result()
+            base, first = self.planes[0], self._first_needed(0, stop)
+            base.stop = stop
+            if number + 1 < len(slabs):
+                coming = self._read(slabs[number + 1], spare, stop - first)
+            writing = self._write(0) if self.stage.copies else None
+            self._reduce(1)
+            if writing is not None:
+                writing.result()
+            used = base.data
+            base.carry(first, spare)
+            spare = used
+
+    def _planes(self, n: int) -> Planes:
+        """Return the empty buffer of a level: a chunk and what may be carried over."""
+        rung = self.stage.rungs[n]
+        low, high = corners(self.stage.region(self.task.box, n))
+        x, y, z = (b - a for a, b in zip(low, high, strict=True))
+        carried = self.stage.steps(n + 1)[2] - 1 if n + 1 < len(self.stage.rungs) else 0
+        level = self.arrays[n].level
+        data = self.arrays[n].empty((x, y, min(z, rung.chunk[2] + carried), level.channels))
+        return Planes(data, (low[0], low[1], low[2]), low[2], low[2])
+
+    def _slabs(self) -> Iterator[tuple[int, int]]:
+        """Yield the z-ranges to read, cut where the level's chunks are."""
+        (_, _, low), (_, _, high) = corners(self.region)
+        while low < high:
+            stop = min(self._boundary(0, low), high)
+            yield low, stop
+            low = stop
+
+    def _boundary(self, n: int, z: int) -> int:
+        """Return the first place above ``z`` where a level's chunks end."""
+        rung = self.stage.rungs[n]
+        start, chunk = corners(rung.bounds)[0][2], rung.chunk[2]
+        return start + ((z - start) // chunk + 1) * chunk
+
+    def _read(self, slab: tuple[int, int], data: NDArray[Any], skip: int) -> Future[None]:
+        """Start reading a slab behind the first ``skip`` planes of a buffer."""
+        low, high = corners(self.region)
+        box = Bbox((*low[:2], slab[0]), (*high[:2], slab[1]))
+        out = data[:, :, skip : skip + slab[1] - slab[0]]
+        return self.reader.submit(self.source.read, box, out, self.report)
+
+    def _first_needed(self, n: int, stop: int) -> int:
+        """Return the first plane below ``stop`` that a cell of the next level still needs."""
+        if n + 1 == len(self.stage.rungs):
+            return stop
+        step = self.stage.steps(n + 1)[2]
+        return max(stop // step * step, self.planes[n].low[2])
+
+    def _reduce(self, n: int) -> None:
+        """Compute what the finer level's planes give of level ``n``; pass full chunks on."""
+        if n == len(self.stage.rungs):
+            return
+        finer, coarser, steps = self.planes[n - 1], self.planes[n], self.stage.steps(n)
+        whole = finer.stop == self.end[n - 1]
+        upto = self.end[n] if whole else finer.stop // steps[2]
+        while coarser.stop < upto:
+            stop = min(upto, self._boundary(n, coarser.stop))
+            self._cells(finer, coarser, steps, stop)
+            if stop == self.end[n] or stop == self._boundary(n, stop - 1):
+                self._pass_on(n)
+
+    def _cells(self, finer: Planes, coarser: Planes, steps: Factor, stop: int) -> None:
+        start = max(coarser.stop * steps[2], finer.low[2])
+        downsample(
+            finer.part(start, min(stop * steps[2], finer.stop)),
+            steps,
+            method=self.method,
+            origin=(*finer.low[:2], start),
+            out=coarser.part(coarser.stop, stop),
+            threads=self.threads,
+        )
+        coarser.stop = stop
+        self.report(0)
+
+    def _pass_on(self, n: int) -> None:
+        """Write a level's planes, reduce them, and keep what is still needed."""
+        writing = self._write(n)
+        self._reduce(n + 1)
+        writing.result()
+        planes = self.planes[n]
+        planes.carry(self._first_needed(n, planes.stop), planes.data)
+
+    def _write(self, n: int) -> Future[None]:
+        """Start writing the planes of a level that this task owns and has not written yet."""
+        planes, (low, high) = self.planes[n], corners(self.owned[n])
+        start, stop = max(planes.written, low[2]), min(planes.stop, high[2])
+        planes.written = planes.stop
+        if start >= stop:
+            return self.writer.submit(_nothing)
+        x, y = (slice(a - o, b - o) for a, b, o in zip(low[:2], high[:2], planes.low[:2], strict=True))
+        voxels = planes.part(start, stop)[x, y]
+        return self._store(n, (low[0], low[1], start), (high[0], high[1], stop), voxels)
+
+    def _store(
+        self, n: int, low: tuple[int, int, int], high: tuple[int, int, int], voxels: NDArray[Any]
+    ) -> Future[None]:
+        array = self.arrays[n]
+        unit = array.write((*low, 0), (*high, array.level.channels), voxels, progress=self._check)
+        return self.writer.submit(run, unit)
+
+    def _filter(self) -> None:
+        """Compute one level by a method that looks at neighbours: each slab is read with its halo."""
+        slabs = list(self._coarse_slabs())
+        reading = self.reader.submit(self._read_halo, slabs[0])
+        for number, slab in enumerate(slabs):
+            voxels = reading.result()
+            if number + 1 < len(slabs):
+                reading = self.reader.submit(self._read_halo, slabs[number + 1])
+            (fine, coarse), steps = (self._around(slab), slab), self.stage.steps(1)
+            halo = [
+                (c * f - a, b - d * f) if f > 1 else (c - a, b - d)
+                for a, b, c, d, f in zip(*corners(fine), *corners(coarse), steps, strict=True)
+            ]
+            cells = downsample_gaussian(
+                voxels,
+                steps,
+                origin=corners(fine)[0],
+                halo=[(max(0, a), max(0, b)) for a, b in halo],
+                threads=self.threads,
+            )
+            low, high = corners(slab)
+            self._store(1, (low[0], low[1], low[2]), (high[0], high[1], high[2]), cells).result()
+
+    def _coarse_slabs(self) -> Iterator[Bbox]:
+        low, high = corners(self.owned[1])
+        while low[2] < high[2]:
+            stop = min(self._boundary(1, low[2]), high[2])
+            yield Bbox(low, (*high[:2], stop))
+            low = [*low[:2], stop]
+
+    def _around(self, slab: Bbox) -> Bbox:
+        """Return the voxels that a slab's cells look at."""
+        (low, high), steps, halo = corners(slab), self.stage.steps(1), self.stage.halo
+        reach = [halo * (f > 1) for f in steps]
+        return Bbox(
+            [a * f - h for a, f, h in zip(low, steps, reach, strict=True)],
+            [b * f + h for b, f, h in zip(high, steps, reach, strict=True)],
+        ).intersection(self.stage.rungs[0].bounds)
+
+    def _read_halo(self, slab: Bbox) -> NDArray[Any]:
+        box = self._around(slab)
+        x, y, z = (b - a for a, b in zip(*corners(box), strict=True))
+        voxels = self.arrays[0].empty((x, y, z, self.arrays[0].level.channels))
+        self.source.read(box, voxels, self.report)
+        return voxels
+
+
+def _nothing() -> None:
+    """Do nothing, as a future."""

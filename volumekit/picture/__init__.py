@@ -1,0 +1,1 @@
+"""Arrays into pictures: contrast, label colours, scale bars, contact sheets."""
