@@ -116,7 +116,7 @@ class ConflictError(StorageError):
 
 
 class ReadOnlyError(VolumekitError, PermissionError):
-    """This storage, level or volume cannot be written."""
+    """A storage, level or volume that cannot be written."""
 
 
 class MetadataError(VolumekitError, ValueError):

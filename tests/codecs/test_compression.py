@@ -1,4 +1,5 @@
 import bz2
+import contextlib
 import gzip
 import lzma
 import tracemalloc
@@ -67,7 +68,7 @@ def test_garbage_is_an_error(method):
 
 @pytest.mark.parametrize("method", ["gzip", "xz", "bz2"])
 def test_changed_bytes_are_noticed(method):
-    """These have checksums; gzip's header and xz's padding hold bytes that do not matter, but never other data."""
+    """These have checksums. A few bytes, as of gzip's header, do not matter; but other data never come out."""
     packed, random = compress(DATA, method), np.random.default_rng(1)
     refused = 0
     for at in random.integers(0, len(packed), 300):
@@ -84,10 +85,8 @@ def test_changed_bytes_never_break_the_limit(method):
     packed, random = compress(DATA, method), np.random.default_rng(1)
     for at in random.integers(0, len(packed), 300):
         damaged = packed[:at] + bytes([packed[at] ^ (1 << int(random.integers(8)))]) + packed[at + 1 :]
-        try:
+        with contextlib.suppress(CorruptChunkError):
             assert len(decompress(damaged, method, limit=len(DATA))) <= len(DATA)
-        except CorruptChunkError:
-            pass
 
 
 @pytest.mark.parametrize("method", METHODS)

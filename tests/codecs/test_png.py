@@ -17,6 +17,7 @@ class TestPng(CodecConformance):
     codec = Png(png_level=1)
     dtypes = ("uint8", "uint16")
     channels = (1, 2, 3, 4)
+    checksummed = True
 
     def reference_bytes(self, chunk):
         if chunk.dtype == U1:

@@ -40,7 +40,7 @@ def random(shape, dtype, seed, *, order="F"):
         return np.asarray(values.astype(dtype) + dtype.type(0), order=order)
     info = np.iinfo(dtype)
     values = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
-    near = (info.max - rng.integers(0, 4, shape)).astype(dtype)
+    near = dtype.type(info.max) - rng.integers(0, 4, shape, dtype)
     return np.asarray(np.where(rng.random(shape) < 0.6, near, values), order=order)
 
 
@@ -201,7 +201,7 @@ def test_out_threads_and_three_axes_change_nothing(name, method):
     with backend(name):
         expected = downsample(array, (2, 3, 2), **options)
         outs = [np.empty(expected.shape, np.uint16, order=order) for order in "FC"]
-        outs.append(np.empty((40, 20, 20, 4), np.uint16)[::3, ::-2][:13, :7, :6, :2])
+        outs.append(np.empty((40, 20, 20, 4), np.uint16)[::3, ::-2][:12, :7, :6, :2])
         for out in outs:
             assert downsample(array, (2, 3, 2), out=out, threads=3, **options) is out
             same(out, expected)
@@ -242,7 +242,9 @@ def test_floats_that_are_no_numbers(name, dtype, values, expected):
         array = np.array(values, dtype).reshape(shape, order="F")
         for method, value in expected.items():
             with backend(name):
-                same(downsample(array, factor, method=method), np.full((1, 1, 1), value, dtype))
+                ours = downsample(array, factor, method=method)
+            np.testing.assert_array_equal(ours, np.full((1, 1, 1), value, dtype))
+            assert np.isnan(value) or np.signbit(ours) == np.signbit(value)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -121,7 +121,7 @@ class Bridge:
         """Store a chunk, if it has not changed since it was read; TensorStore's write callback."""
         cell, asked = self.cell(domain), time.time()
         key = self._format.key(self._level, cell)
-        promise, future = ts.Promise.new()
+        promise, future = _promise()
 
         def finish(committed: Future[Mapping[str, bytes]]) -> None:
             try:
@@ -150,7 +150,7 @@ class Bridge:
         self, start: Callable[[], Future[Any]], finish: Callable[[Future[Any]], Generation]
     ) -> ts.Future[Generation]:
         """Run ``finish`` in the pool once what ``start`` returns is done."""
-        promise, future = ts.Promise.new()
+        promise, future = _promise()
 
         def run(arrived: Future[Any]) -> None:
             try:
@@ -166,6 +166,10 @@ class Bridge:
 
         start().add_done_callback(submit)
         return future
+
+
+def _promise() -> tuple[ts.Promise[Generation], ts.Future[Generation]]:
+    return ts.Promise.new()
 
 
 def is_constant(chunk: NDArray[Any], value: float) -> bool:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import tensorstore as ts
 
 T = TypeVar("T")
-Unit = Generator["ts.Future[Any]", None, T]
+Waitable = ts.Future[Any] | ts.WriteFutures
+Unit = Generator[Waitable, None, T]
 
 
 def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) -> Unit[None]:
@@ -28,7 +29,7 @@ def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) ->
     finish : bool
         After an error, wait for what is under way before raising it.
     """
-    pending: deque[tuple[Unit[None], ts.Future[Any]]] = deque()
+    pending: deque[tuple[Unit[None], Waitable]] = deque()
     try:
         for unit in units:
             _start(unit, pending)
@@ -46,14 +47,14 @@ def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) ->
             future.cancel()
 
 
-def _start(unit: Unit[None], pending: deque[tuple[Unit[None], ts.Future[Any]]]) -> None:
+def _start(unit: Unit[None], pending: deque[tuple[Unit[None], Waitable]]) -> None:
     try:
         pending.append((unit, next(unit)))
     except StopIteration:
         return
 
 
-def _settle(pending: deque[tuple[Unit[None], ts.Future[Any]]]) -> Unit[None]:
+def _settle(pending: deque[tuple[Unit[None], Waitable]]) -> Unit[None]:
     """Bring the oldest unit to its end."""
     unit, future = pending[0]
     try:

@@ -21,10 +21,14 @@ Cell = tuple[int, int, int, int]
 SELECTOR = "*"
 """Key in ``have`` of what a URL selects in its directory, where it names no directory.
 
-It is there before `Format.needs` is asked first: a wildcard pattern relative to the directory, in the manner of
-`fnmatch` part by part (``**`` is any number of directories); the name of one file is a pattern without wildcards
-(``[*]``, ``[?]`` and ``[[]`` are the characters themselves). Only formats that say `Format.selects` see it.
+It is there before `Format.needs` is asked first: a wildcard pattern relative to the directory, in the manner
+of `fnmatch` part by part (``**`` is any number of directories); the name of one file is a pattern without
+wildcards (``[*]``, ``[?]`` and ``[[]`` are the characters themselves). Only formats that say `Format.selects`
+see it.
 """
+
+PLACEMENT = "*z"
+"""Key in ``have``: where the planes of an image stack lie; ``b"name"``: at the number in the file name."""
 
 DESCRIPTION = "#"
 """Ending of keys that want the headers of an image file, as JSON: see `storage.pages.describe_image`."""
@@ -83,10 +87,10 @@ class Format(ABC):
     def needs(cls, have: Mapping[str, bytes | None]) -> Collection[str]:
         """Say which metadata is wanted next.
 
-        Asked again with the answers (None: no such key) until nothing more is wanted. A key that ends in ``/``
-        wants the listing of that directory: its names joined by newlines, sub-directories ending in ``/``;
-        ``"/"`` is the dataset's own directory. A key that ends in `DESCRIPTION` wants the headers of that image
-        file.
+        Asked again with the answers (None: no such key) until nothing more is wanted. A key that ends in
+        ``/`` wants the listing of that directory: its names joined by newlines, sub-directories ending in
+        ``/``; ``"/"`` is the dataset's own directory. A key that ends in `DESCRIPTION` wants the headers of
+        that image file.
         """
 
     @classmethod
@@ -119,7 +123,7 @@ class Format(ABC):
         """Return the bytes of a cell; None: do not store it."""
 
     def prefix(self, level: Level) -> str | None:
-        """Return the key prefix under which all objects of a level, and nothing else, are found by listing."""
+        """Return the prefix under which listing finds all objects of a level, and nothing else."""
         return None
 
     def box(self, level: Level, cell: Cell) -> Bbox:

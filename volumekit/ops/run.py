@@ -18,7 +18,7 @@ Work = Callable[[Task, Report], None]
 """Does one task. To be run elsewhere it must pickle, so it is an object with ``__call__`` rather than a closure."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody else's error or Ctrl-C ended the job
+class Stopped(Exception):
     """The job is ending; this task's outcome no longer matters."""
 
 

@@ -120,7 +120,10 @@ class _Mapped:
         return self._settle(self._future)
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
-        self._future.add_done_callback(lambda _: fn(self))
+        def call(_: Any) -> None:
+            fn(self)
+
+        self._future.add_done_callback(call)
 
 
 def _value(result: Any) -> Value | None:
@@ -184,7 +187,7 @@ def _is_file(path: str) -> bool:
 
 
 class MemoryStore(KvStore):
-    """This process's memory; gone when it ends."""
+    """The memory of this process; gone when it ends."""
 
     suffixed = True
 

@@ -29,15 +29,15 @@ _MOST = 1 << 30  # Linux reads no more than 2 GiB at a time
 class PagesStore(Store):
     """The pages of multi-page TIFF files: key ``name.tif#7`` is page 7 of ``name.tif``.
 
-    A value is the page's stored bytes. Its ``attrs`` say how to decode them: ``page`` is the `TiffPage`, ``spans``
-    the byte ranges of the file that the data are, one after the other. The index of a file is read once.
+    A value is the page's stored bytes. Its ``attrs`` say how to decode them: ``page`` is the `TiffPage`,
+    ``spans`` the byte ranges of the file that the data are, one after the other. Indexes are read once.
 
     Parameters
     ----------
     base : Store
         Where the files are.
     executor : Executor, optional
-        Where indexes are read; default: a thread per file. It must not be one that reads of ``base`` wait for.
+        Where indexes are read; default: a thread per file. Reads of ``base`` must not need it.
     """
 
     writable = False

@@ -1,4 +1,4 @@
-"""Compressed objects behind plain keys: ``key`` may be stored as ``key.gz``, ``key.br``, ``key.zstd`` …
+"""Compressed objects behind plain keys: ``key`` may be stored as ``key.gz``, ``key.br`` and so on.
 
 CloudVolume's layout on local disk. Whichever variant is there is read; a write stores one variant and removes the
 others, the new one first, so that a reader always finds one and stale data never comes back.

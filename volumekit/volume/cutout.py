@@ -110,8 +110,8 @@ class VolumeCutout(np.ndarray[Any, Any]):
     _place: Place | None
 
     @classmethod
-    def wrap(cls, array: NDArray[Any], source: Source, place: Place) -> Self:
-        """Return ``array`` as a cutout; nothing is copied."""
+    def wrap(cls, array: NDArray[Any], source: Source, place: Place | None) -> Self:
+        """Return ``array`` as a cutout; nothing is copied. Points have no ``place``."""
         cutout = array.view(cls)
         cutout._source, cutout._place = source, place
         return cutout
@@ -144,8 +144,8 @@ class VolumeCutout(np.ndarray[Any, Any]):
         return self.transpose()
 
     def __reduce__(self) -> Any:
-        rebuild, arguments, state = super().__reduce__()  # type: ignore[misc]
-        return rebuild, arguments, (state, self._source, self._place)
+        reduced: tuple[Any, ...] = tuple(super().__reduce__())
+        return reduced[0], reduced[1], (reduced[2], self._source, self._place)
 
     def __setstate__(self, state: Any) -> None:
         inner, self._source, self._place = state

@@ -14,7 +14,6 @@ from volumekit.model.vec import Vec
 from volumekit.volume.index import select
 from volumekit.volume.state import State
 
-
 T = TypeVar("T")
 
 

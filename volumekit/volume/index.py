@@ -20,6 +20,12 @@ AXES = ("x", "y", "z", "channel")
 Four = tuple[int, int, int, int]
 
 
+def four(values: Sequence[int]) -> Four:
+    """Return four numbers as a tuple of four."""
+    x, y, z, c = values
+    return x, y, z, c
+
+
 @dataclass(frozen=True)
 class Selection:
     """A basic index, worked out.
@@ -63,7 +69,7 @@ def is_advanced(index: Any) -> bool:
 def expand(index: Any, bounds: Bbox, resolution: Sequence[float]) -> tuple[Any, ...]:
     """Return an index with one entry per axis (and Nones): Bboxes, ``...`` and missing axes spelled out."""
     parts: list[Any] = []
-    for part in index if isinstance(index, tuple) and not isinstance(index, Bbox) else (index,):
+    for part in index if isinstance(index, tuple) else (index,):
         parts.extend(_box_slices(part, resolution) if isinstance(part, Bbox) else (part,))
     if sum(part is Ellipsis for part in parts) > 1:
         raise InvalidIndexError("an index can hold only one '...'")
@@ -189,9 +195,14 @@ def _outside(text: str, low: int, high: int, axis: int) -> OutOfBoundsError:
 
 
 def select_points(
-    index: Any, bounds: Bbox, channels: int, *, resolution: Sequence[float] = (1, 1, 1)
+    index: Any, bounds: Bbox, channels: int, *, resolution: Sequence[float] = (1, 1, 1), bounded: bool = True
 ) -> tuple[Any, ...]:
     """Work out an index with integer arrays or a boolean mask, by NumPy's rules.
+
+    Parameters
+    ----------
+    index, bounds, channels, resolution, bounded
+        As for `select`; arrays hold global coordinates, a mask starts at the volume's lowest voxel.
 
     Returns
     -------
@@ -205,39 +216,58 @@ def select_points(
     OutOfBoundsError
         If points outside are selected.
     """
-    shape = (*(int(n) for n in bounds.size3()), channels)
-    mask = _mask(index)
-    if mask is not None:
-        if mask.shape not in (shape, shape[:3]):
-            raise InvalidIndexError(f"a mask of shape {mask.shape} for a volume of shape {shape}")
-        index = tuple(found + low for found, low in zip(np.nonzero(mask), (*bounds.minpt.tolist(), 0), strict=False))
-    parts = expand(index, bounds, resolution)
-    if None in [part for part in parts if part is None]:
+    parts = expand(_without_mask(index, bounds, channels), bounds, resolution)
+    if any(part is None for part in parts):
         raise InvalidIndexError("new axes cannot be combined with arrays of points")
     lows, highs = (*bounds.minpt.tolist(), 0), (*bounds.maxpt.tolist(), channels)
     out: list[Any] = []
     for axis, part in enumerate(parts):
+        check = bounded or axis == len(AXES) - 1
         if type(part) is slice:
-            (first, end, step), reverse = _span(part, lows[axis], highs[axis], axis, True)
+            (first, end, step), reverse = _span(part, lows[axis], highs[axis], axis, check)
             out.append(slice(end - 1, first - 1, -step) if reverse else slice(first, end, step))
         else:
-            out.append(_coordinates(part, lows[axis], highs[axis], axis))
+            out.append(_coordinates(part, lows[axis], highs[axis], axis, check))
     return tuple(out)
 
 
-def _mask(index: Any) -> NDArray[np.bool_] | None:
-    part = index[0] if isinstance(index, tuple) and len(index) == 1 else index
-    if isinstance(part, list):
-        part = np.asarray(part)
-    return part if isinstance(part, np.ndarray) and part.dtype == bool else None
+def _without_mask(index: Any, bounds: Bbox, channels: int) -> Any:
+    """Replace a boolean mask that stands first by the coordinates of its true voxels."""
+    first, *others = index if isinstance(index, tuple) else (index,)
+    mask = np.asarray(first) if isinstance(first, list | np.ndarray) else None
+    if mask is None or mask.dtype != bool:
+        return index
+    shape = (*(int(n) for n in bounds.size3()), channels)
+    if mask.shape not in (shape, shape[:3]):
+        raise InvalidIndexError(f"a mask of shape {mask.shape} for a volume of shape {shape}")
+    lows = (*bounds.minpt.tolist(), 0)
+    return (*(found + low for found, low in zip(np.nonzero(mask), lows, strict=False)), *others)
 
 
-def _coordinates(part: Any, low: int, high: int, axis: int) -> NDArray[np.int64]:
+def _coordinates(part: Any, low: int, high: int, axis: int, check: bool) -> NDArray[np.int64]:
     values = np.asarray(part)
     if values.size == 0:
         values = values.astype(np.int64)
     if values.dtype.kind not in "iu":
         raise InvalidIndexError(f"{values.dtype} values are no {AXES[axis]} coordinates")
-    if values.size and (int(values.min()) < low or int(values.max()) >= high):
+    if check and values.size and (int(values.min()) < low or int(values.max()) >= high):
         raise _outside(f"{values.min()}..{values.max()}", low, high, axis)
     return values.astype(np.int64)
+
+
+def spread(parts: tuple[Any, ...]) -> tuple[NDArray[np.int64], ...]:
+    """Spell out what `select_points` returned: one array of coordinates per axis, shaped like the result.
+
+    NumPy itself places the axes, by indexing arrays of coordinates that take no memory.
+    """
+    arrays = [np.arange(p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts]
+    index = tuple(
+        slice(None) if isinstance(part, slice) else np.arange(a.size).reshape(a.shape)
+        for part, a in zip(parts, arrays, strict=True)
+    )
+    lengths = [a.size for a in arrays]
+    out = []
+    for axis, a in enumerate(arrays):
+        shape = [a.size if n == axis else 1 for n in range(len(arrays))]
+        out.append(np.broadcast_to(a.reshape(shape), lengths)[index])
+    return tuple(out)

@@ -11,8 +11,8 @@ from volumekit.errors import ReadOnlyError
 from volumekit.formats.precomputed import Precomputed, create_info
 from volumekit.formats.precomputed.info import check_info, coarser_scale, make_scale
 from volumekit.model.provenance import Provenance
-from volumekit.volume.geometry import Geometry
 from volumekit.model.url import URL
+from volumekit.volume.geometry import Geometry
 from volumekit.volume.source import open_source, read_format
 
 

@@ -16,7 +16,7 @@ from volumekit.errors import OutOfBoundsError, ShapeError
 from volumekit.model.bbox import Bbox
 from volumekit.volume.cutout import Place, VolumeCutout
 from volumekit.volume.geometry import Geometry
-from volumekit.volume.index import Four, Selection, is_advanced, select, select_points
+from volumekit.volume.index import Four, Selection, four, is_advanced, select, select_points, spread
 from volumekit.volume.progress import progress_bar
 
 _AXES = (0, 1, 2, 3)
@@ -27,9 +27,7 @@ class Reading(Geometry):
 
     def __getitem__(self, index: Any) -> Any:
         if is_advanced(index):
-            level = self._level()
-            points = select_points(index, level.bounds, level.channels, resolution=level.resolution)
-            return run(self.array().read_index(points))
+            return self._read_points(index, self._mip)
         return self._read_chosen(self._select(index, None))
 
     def _select(self, index: Any, mip: int | None) -> Selection:
@@ -47,9 +45,9 @@ class Reading(Geometry):
             step = chosen.step[axis]
             low[axis] += max(0, -(-(start - low[axis]) // step)) * step
             high[axis] = min(high[axis], stop)
-            if low[axis] >= high[axis]:
+            if low[axis] >= high[axis] and chosen.low[axis] < chosen.high[axis]:
                 raise OutOfBoundsError(f"nothing of {chosen.box} lies inside {bounds}", url=str(self._url))
-        return replace(chosen, low=tuple(low), high=tuple(high))
+        return replace(chosen, low=four(low), high=four(high))
 
     def _reading(
         self,
@@ -76,7 +74,7 @@ class Reading(Geometry):
         return out
 
     def _cutout(self, array: NDArray[Any], chosen: Selection, mip: int | None) -> VolumeCutout:
-        place = Place(_AXES, chosen.low, chosen.step, array.shape)  # type: ignore[arg-type]
+        place = Place(_AXES, chosen.low, chosen.step, array.shape)
         cutout = VolumeCutout.wrap(array, self._source(self._mip if mip is None else mip), place)
         return cutout if chosen.plain else cutout[chosen.post]
 
@@ -167,7 +165,7 @@ class Reading(Geometry):
         array = await run_async(self._reading(chosen, number, out))
         return self._cutout(array, chosen, number)
 
-    def points(self, xyz: ArrayLike, *, mip: Any = None) -> NDArray[Any]:
+    def points(self, xyz: ArrayLike, *, mip: Any = None) -> VolumeCutout:
         """Read single voxels; each chunk is fetched once.
 
         Parameters
@@ -179,7 +177,7 @@ class Reading(Geometry):
 
         Returns
         -------
-        numpy.ndarray
+        VolumeCutout
             (n, channel). Points outside an unbounded volume are background.
 
         Raises
@@ -187,18 +185,25 @@ class Reading(Geometry):
         OutOfBoundsError
             If the volume is bounded and a point lies outside.
         """
-        points = _points(xyz)
         number = self._mip if mip is None else self.to_mip(mip)
-        array = self.array(number)
-        inside = np.ones(len(points), bool)
-        if not self._options.bounded:
-            inside = ((points >= array.level.offset) & (points < array.level.end)).all(axis=1)
-        out = np.full((len(points), array.level.channels), array.options.background, array.level.dtype)
+        return self._read_points((*_points(xyz).T, slice(None)), number)
+
+    def _read_points(self, index: Any, mip: int) -> VolumeCutout:
+        """Read by an index with arrays; what lies outside the bounds is background."""
+        array, bounded = self.array(mip), self._options.bounded
+        level = array.level
+        parts = select_points(
+            index, level.bounds, level.channels, resolution=level.resolution, bounded=bounded
+        )
+        if bounded:
+            return VolumeCutout.wrap(run(array.read_index(parts)), self._source(mip), None)
+        places = spread(parts)
+        low, high = level.offset, level.end
+        inside = np.logical_and.reduce([(p >= a) & (p < b) for p, a, b in zip(places, low, high, strict=False)])
+        out = np.full(inside.shape, array.options.background, level.dtype)
         if inside.any():
-            index = (*points[inside].T, slice(None))
-            chosen = select_points(index, array.level.bounds, array.level.channels)
-            out[inside] = run(array.read_index(chosen))
-        return out
+            out[inside] = run(array.read_index(tuple(p[inside] for p in places)))
+        return VolumeCutout.wrap(out, self._source(mip), None)
 
     def scattered_points(self, points: ArrayLike, *, mip: Any = None) -> dict[tuple[int, int, int], Any]:
         """Read single voxels into a dictionary, as CloudVolume does; see `points` for an array."""
@@ -264,5 +269,5 @@ def _inside(chosen: Selection, low: Four, high: Four) -> tuple[Four, Four, tuple
         first.append(a + n * step)
         last.append(min(b, stop))
         view.append(slice(n, m))
-    return tuple(first), tuple(last), tuple(view)  # type: ignore[return-value]
+    return four(first), four(last), tuple(view)
 

@@ -95,7 +95,7 @@ class ChunkReport(Mapping[str, bool]):
         return [self._name(at) for at in self._where(True)]
 
     def _where(self, stored: bool) -> Iterator[tuple[int, int, int]]:
-        found = np.argwhere(self._grid.T == stored)[:, ::-1]
+        found = np.argwhere(stored == self._grid.T)[:, ::-1]
         return ((int(x), int(y), int(z)) for x, y, z in found)
 
     @property

@@ -138,8 +138,9 @@ class _Memory(SharedMemory):
             super().close()
         except BufferError:
             self._buf = self._mmap = None
-            if self._fd >= 0:
-                os.close(self._fd)
+            descriptor: int = getattr(self, "_fd", -1)
+            if descriptor >= 0:
+                os.close(descriptor)
                 self._fd = -1
 
 
@@ -170,7 +171,7 @@ def _as_array(
     size = math.prod(shape) * dtype.itemsize
     if memory.size < size:
         raise ShapeError(f"shared memory {memory.name!r} holds {memory.size} bytes, but the box takes {size}")
-    flat = np.frombuffer(memory.buf, dtype, count=math.prod(shape))
+    flat = np.frombuffer(memory.buf or b"", dtype, count=math.prod(shape))
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import glob
+import os
+import posixpath
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from volumekit.errors import DatasetNotFoundError, MetadataError, UnknownProtocolError
+from volumekit.errors import DatasetNotFoundError, ImageStackError, MetadataError, UnknownProtocolError
 from volumekit.formats import ALIASES, FORMATS
-from volumekit.formats.base import Format, WrongFormat
+from volumekit.formats.base import DESCRIPTION, PLACEMENT, SELECTOR, Format, WrongFormat
 from volumekit.model.url import URL, parse_url
 from volumekit.storage import open_store
 from volumekit.storage.base import Store
+from volumekit.storage.kvstore import os_error
+from volumekit.storage.pages import describe_image
 
 MAX_REDIRECTS = 10
 
@@ -53,8 +58,8 @@ def open_source(
     """
     seen: list[str] = []
     while True:
-        store = open_store(url, durable=durable, options=options)
-        fmt = read_format(store, url)
+        store = open_store(split_selector(url)[0], durable=durable, options=options)
+        fmt = read_format(store, url, options=options)
         target = getattr(fmt, "info", {}).get("redirect")
         if not target:
             return replace(url, format=fmt.name), store, fmt
@@ -64,17 +69,52 @@ def open_source(
             raise MetadataError(f"redirects lead nowhere: {' -> '.join([*seen, str(url)])}", url=seen[0])
 
 
-def read_format(store: Store, url: URL) -> Format:
-    """Read the metadata of a dataset with the first format that recognises it."""
+def split_selector(url: URL) -> tuple[URL, str | None]:
+    """Split a URL of local files into a directory and what is selected there.
+
+    Returns
+    -------
+    tuple
+        The directory, and a pattern as in `formats.base.SELECTOR`; the URL itself and None if it names a
+        directory, or nothing that exists.
+    """
+    if url.protocol != "file" or (url.format and not FORMATS[url.format].selects) or _is_folder(url.path):
+        return url, None
+    folder, name = posixpath.split(url.path)
+    if _exists(url.path):
+        return replace(url, path=folder), glob.escape(name)
+    parts = url.path.split("/")
+    wild = next((n for n in range(1, len(parts)) if not _is_folder("/".join(parts[: n + 1]))), len(parts))
+    if not any(glob.has_magic(part) for part in parts[wild : wild + 1]):
+        return url, None
+    return replace(url, path="/".join(parts[:wild]) or "/"), "/".join(parts[wild:])
+
+
+def read_format(store: Store, url: URL, *, options: Mapping[str, Any] | None = None) -> Format:
+    """Read the metadata of a dataset with the first format that recognises it.
+
+    Parameters
+    ----------
+    store : Store
+        The directory that `split_selector` gives.
+    url : URL
+        What was asked for.
+    options : Mapping, optional
+        ``z_from_name``: whether the numbers in their names say where the planes of an image stack lie.
+    """
     names = [url.format] if url.format else list(FORMATS)
-    have: dict[str, bytes | None] = {}
+    have: dict[str, bytes | None] = {PLACEMENT: b"name"} if (options or {}).get("z_from_name") else {}
+    _, pattern = split_selector(url)
+    if pattern is not None:
+        names = [name for name in names if FORMATS[name].selects]
+        have[SELECTOR] = os.fsencode(pattern)
     reasons: list[str] = []
     for name in names:
         try:
             return _parse(FORMATS[name], store, have)
         except WrongFormat as error:
             reasons.append(f"{name}: {error}")
-        except MetadataError as error:
+        except (MetadataError, ImageStackError) as error:
             error.url = error.url or str(url)
             raise
     raise DatasetNotFoundError(f"no dataset at {url} ({'; '.join(reasons)}); check the path", url=str(url))
@@ -89,18 +129,39 @@ def _parse(kind: type[Format], store: Store, have: dict[str, bytes | None]) -> F
 
 def _fetch(store: Store, key: str) -> bytes | None:
     if key.endswith("/"):
-        return _listing(store, key)
+        return _listing(store, key.lstrip("/"))
+    if key.endswith(DESCRIPTION):
+        return describe_image(store, key.removesuffix(DESCRIPTION))
     value = store.read(key).result()
     return value.data if value else None
 
 
-def _listing(store: Store, key: str) -> bytes | None:
-    prefix = key.lstrip("/")
-    if not store.listable:
+def _listing(store: Store, folder: str) -> bytes | None:
+    spec = store.native()
+    if spec is not None and spec["driver"] == "file":
+        names = _local_names(store, spec["path"] + folder)
+    elif store.listable:
+        found = (key[len(folder) :].partition("/") for key in store.list(folder))
+        names = dict.fromkeys(head + slash for head, slash, _ in found)
+    else:
         return None
-    names: dict[str, None] = {}
-    for found in store.list(prefix):
-        head, slash, _ = found[len(prefix) :].partition("/")
-        names[head + slash] = None
-    return "\n".join(names).encode("utf-8", "surrogateescape") if names else None
+    return "\n".join(names).encode("utf-8", "surrogateescape") or None
 
+
+def _local_names(store: Store, path: str) -> Iterable[str]:
+    """Return the names in a local directory without walking all that is below it."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name + "/" * entry.is_dir() for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise os_error(error, url=store.url) from error
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - a URL's path is text
+
+
+def _exists(path: str) -> bool:
+    return os.path.lexists(path)

@@ -82,7 +82,8 @@ def _option(name: str, text: str) -> Any:
     def assign(self: State, value: Any) -> None:
         if name == "parallel":
             threads(value)
-        self._options = replace(self._options, **{name: compression(value) if name == "compress" else value})
+        change: dict[str, Any] = {name: compression(value) if name == "compress" else value}
+        self._options = replace(self._options, **change)
         self._forget()
 
     return property(tell, assign, doc=text)
@@ -195,7 +196,7 @@ class State:
         return str(info.get("type", "image")).lower()
 
 
-def _fingerprint(info: Mapping[str, Any]) -> bytes:
+def _fingerprint(info: Any) -> bytes:
     try:
         return marshal.dumps(info, 2)
     except ValueError:  # NumPy values in it

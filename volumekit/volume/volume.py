@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from volumekit.engine.objects import any_present, present
-from volumekit.errors import MetadataError, OptionError, ReadOnlyError, ShapeError, UnsupportedError
+from volumekit.errors import OptionError, ShapeError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import DATA_TYPES, Precomputed, create_info
 from volumekit.model.grid import cells_touching
@@ -19,8 +18,8 @@ from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.storage import open_store
 from volumekit.storage.base import Store
-from volumekit.volume.report import ChunkReport
 from volumekit.volume.metadata import Metadata
+from volumekit.volume.report import ChunkReport
 from volumekit.volume.shared import Shared
 from volumekit.volume.source import open_source, resolve
 from volumekit.volume.state import Options, compression, threads

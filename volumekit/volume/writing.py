@@ -15,7 +15,7 @@ from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned, nearest_aligned
 from volumekit.model.level import Level
 from volumekit.volume.casting import cast, fit
-from volumekit.volume.index import Selection, is_advanced, select, select_points
+from volumekit.volume.index import Selection, is_advanced, select, select_points, spread
 from volumekit.volume.reading import Reading
 
 
@@ -137,7 +137,7 @@ class Writing(Reading):
                 "single voxels are less than a chunk; open the volume with non_aligned_writes=True to write them",
                 url=str(self._url),
             )
-        coordinates = _spread(parts)
+        coordinates = spread(parts)
         values = fit(cast(value, level.dtype), coordinates[0].shape, channel_kept=False)
         if values.size:
             flat = tuple(np.ascontiguousarray(part).ravel() for part in coordinates)
@@ -191,7 +191,8 @@ def _undo(chosen: Selection, array: NDArray[Any]) -> NDArray[Any]:
             back.append(part)
         else:
             back.append(np.newaxis)
-    return view[tuple(back)]
+    undone: NDArray[Any] = view[tuple(back)]
+    return undone
 
 
 def _shape(chosen: Selection) -> tuple[int, ...]:
@@ -206,21 +207,3 @@ def _shape(chosen: Selection) -> tuple[int, ...]:
         if isinstance(part, slice):
             shape.append(size)
     return tuple(shape)
-
-
-def _spread(parts: tuple[Any, ...]) -> tuple[NDArray[np.int64], ...]:
-    """Spell out an index with arrays: one array of coordinates per axis, shaped like the result.
-
-    NumPy itself places the axes, by indexing arrays of coordinates that take no memory.
-    """
-    arrays = [np.arange(p.start, p.stop, p.step) if isinstance(p, slice) else p for p in parts]
-    index = tuple(
-        slice(None) if isinstance(part, slice) else np.arange(a.size).reshape(a.shape)
-        for part, a in zip(parts, arrays, strict=True)
-    )
-    lengths = [a.size for a in arrays]
-    spread = []
-    for axis, a in enumerate(arrays):
-        shape = [a.size if n == axis else 1 for n in range(len(arrays))]
-        spread.append(np.broadcast_to(a.reshape(shape), lengths)[index])
-    return tuple(spread)

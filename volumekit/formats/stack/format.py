@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from volumekit.codecs.images import SUFFIXES, Bytes, Page, image_pages
 from volumekit.errors import ImageStackError, ReadOnlyError
-from volumekit.formats.base import DESCRIPTION, SELECTOR, Cell, Container, Format, WrongFormat
+from volumekit.formats.base import DESCRIPTION, PLACEMENT, SELECTOR, Cell, Container, Format, WrongFormat
 from volumekit.formats.stack.names import Match, gaps, literal, numbers
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import CodecSpec, Level
-
-PLACEMENT = "*z"
-"""Key in ``have`` that says where planes lie; ``b"name"``: at the number in the file name."""
 
 _ALL = "*"
 _LONGEST_GAP = 1 << 24
@@ -84,7 +81,7 @@ class Stack(Format):
         WrongFormat
             If the directory holds no image.
         ImageStackError
-            If nothing matches the pattern, several files hold several pages each, or two files claim the same z.
+            If nothing matches the pattern, several files hold several pages each, or two claim the same z.
 
         Warns
         -----
@@ -96,7 +93,7 @@ class Stack(Format):
         if answer is None:
             kinds = " ".join(SUFFIXES)
             if SELECTOR in have:
-                raise ImageStackError(f"no image matches; images end in {kinds}", key=_pattern(have))
+                raise ImageStackError(f"no image matches {_pattern(have)!r}; the names of images end in {kinds}")
             raise WrongFormat(f"the folder holds no image ({kinds})")
         description = json.loads(answer)
         if description["pages"] > 1 and len(files) > 1:
@@ -105,8 +102,10 @@ class Stack(Format):
                 " open one multi-page TIFF at a time, or store one image per file",
                 key=files[0],
             )
-        _warn(files, description, have.get(PLACEMENT) == b"name")
-        return cls(files, description, _places(files) if have.get(PLACEMENT) == b"name" else None)
+        by_name = have.get(PLACEMENT) == b"name" and description["pages"] == 1
+        places = _places(files) if by_name else None
+        _warn(files, description, by_name)
+        return cls(files, description, places)
 
     def metadata(self) -> dict[str, bytes]:
         """Return nothing: there are only images."""
@@ -117,7 +116,7 @@ class Stack(Format):
         return self._planes.get(z)
 
     def key(self, level: Level, cell: Cell) -> str:
-        """Return the file of a plane; ``file#page`` in a multi-page TIFF, and ``#z`` of a plane that no file has."""
+        """Return the file of a plane; ``file#page`` in a multi-page TIFF, ``#z`` of a plane no file has."""
         z = level.offset[2] + cell[2]
         return f"{self._planes.get(z, '')}#{z}" if self.paged or z not in self._planes else self._planes[z]
 
@@ -156,7 +155,8 @@ class Stack(Format):
         """
         if len(pages) > 1:
             raise ImageStackError(
-                f"{name} holds {len(pages)} images, where one per file was expected; split or remove it", key=name
+                f"{name} holds {len(pages)} images, where one per file was expected; split or remove it",
+                key=name,
             )
         return pages[0]
 
@@ -199,7 +199,7 @@ def _places(files: list[str]) -> list[int]:
     seen: dict[int, str] = {}
     for name, z in zip(files, found, strict=True):
         if z in seen:
-            raise ImageStackError(f"{seen[z]} and {name} both have the number {z}; rename or remove one", key=name)
+            raise ImageStackError(f"{seen[z]} and {name} both have the number {z}; rename one", key=name)
         seen[z] = name
     if max(found) - min(found) > len(files) + _LONGEST_GAP:
         raise ImageStackError(
@@ -214,5 +214,5 @@ def _warn(files: list[str], description: Mapping[str, Any], by_name: bool) -> No
     found = None if description["pages"] > 1 else numbers(files)
     missing = gaps(found) if found else ""
     if missing:
-        meaning = "planes there are 0" if by_name else "planes follow each other without a gap (unless z-from-name)"
+        meaning = "planes there are 0" if by_name else "planes close up, unless they are placed by name"
         warnings.warn(f"no image has the number {missing}; {meaning}", UserWarning, stacklevel=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from volumekit.errors import ImageStackError
 
@@ -19,18 +20,20 @@ def natural_key(name: str) -> tuple[object, ...]:
     """Return a sorting key that puts ``2.png`` before ``10.png``.
 
     Runs of ASCII digits compare as numbers, what is between them as text without regard to case; directories
-    compare before the names in them. Names that differ only in case or leading zeros follow in the order of their
-    characters, so that no two names are equal.
+    compare before the names in them. Names that differ only in case or leading zeros follow in the order of
+    their characters, so that no two names are equal.
     """
-    parts = tuple(
-        tuple(
-            (0, int(part), len(part)) if part.isdecimal() else (1, part.casefold(), 0)
-            for part in _DIGITS.split(piece)
-            if part
-        )
-        for piece in name.split("/")
-    )
-    return parts, name
+    return tuple(tuple(_runs(piece)) for piece in name.split("/")), name
+
+
+def _runs(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield what each run of digits, and each text between, compares by."""
+    for n, part in enumerate(_DIGITS.split(text)):
+        number = part.lstrip("0")
+        if n % 2:
+            yield 0, len(number), number
+        elif part:
+            yield 1, 0, part.casefold()
 
 
 def numbers(names: Sequence[str]) -> list[int] | None:
@@ -39,7 +42,7 @@ def numbers(names: Sequence[str]) -> list[int] | None:
     Parameters
     ----------
     names : sequence of str
-        ``["a_z01_c1.tif", "a_z02_c1.tif"]`` have the numbers 1 and 2. The suffix, as in ``.jp2``, does not count.
+        ``["a_z01_c1.tif", "a_z02_c1.tif"]`` have the numbers 1 and 2. The suffix does not count.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def numbers(names: Sequence[str]) -> list[int] | None:
     ImageStackError
         If a number is beyond 2**53.
     """
-    found = [[part for part in _DIGITS.findall(name.rpartition(".")[0])] for name in names]
+    found = [_DIGITS.findall(name.rpartition(".")[0]) for name in names]
     if not found or not all(found):
         return None
     at = -1
@@ -61,14 +64,14 @@ def numbers(names: Sequence[str]) -> list[int] | None:
     values = [parts[at].lstrip("0") or "0" for parts in found]
     longest = max(values, key=len)
     if len(longest) > 16 or int(longest) > _MAX_NUMBER:
-        raise ImageStackError(f"the number {longest[:40]} in a file name is too large for a coordinate; rename it")
+        raise ImageStackError(f"the number {longest[:40]} in a file name is no coordinate; rename the file")
     return [int(value) for value in values]
 
 
 def gaps(values: Sequence[int]) -> str:
     """Say which numbers are missing between the lowest and the highest, or nothing if none is."""
     ordered = sorted(set(values))
-    missing = [(a + 1, b - 1) for a, b in zip(ordered, ordered[1:], strict=False) if b > a + 1]
+    missing = [(a + 1, b - 1) for a, b in pairwise(ordered) if b > a + 1]
     texts = [str(a) if a == b else f"{a} to {b}" for a, b in missing[:_NAMED_GAPS]]
     if len(missing) > _NAMED_GAPS:
         texts.append(f"{len(missing) - _NAMED_GAPS} more gaps")

@@ -23,10 +23,10 @@ def _regular(array: NDArray[Any]) -> bool:
     return rows and array.flags.aligned and all(s > 0 and s % array.itemsize == 0 for s in steps)
 
 
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
+def _flat(array: NDArray[Any], *, writeable: bool) -> NDArray[Any]:
     """Return the memory from the first to the last voxel of a `_regular` array, integers as unsigned."""
     extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) // array.itemsize
-    memory = as_strided(array, (extent,), (array.itemsize,))
+    memory = as_strided(array, (extent,), (array.itemsize,), writeable=writeable)
     return memory if array.dtype.kind == "f" else memory.view(f"u{array.itemsize}")
 
 
@@ -47,7 +47,9 @@ def _call(kernel: Callable[..., None], task: Task, *extra: Any) -> None:
     rows = _starts(target.shape, hop, size)
     cells = _starts(target.shape, target.strides, size)
     walk = rows, cells, inner, task.step[0], target.shape[0]
-    kernel(_flat(source), _flat(target), walk, *extra)
+    # Never writeable, so that read-only arrays need no compilation of their own.
+    memory = _flat(source, writeable=False)
+    kernel(memory, _flat(target, writeable=True), walk, *extra)
     if target is not task.target:
         task.target[...] = target
 

@@ -62,13 +62,13 @@ def downsample(
     source, step = layout.four_axes(array), layout.positive(factor, "factor")
     if max(step) > _MAX_FACTOR:
         raise OptionError(f"a Gaussian takes factors up to {_MAX_FACTOR}, not {step}")
-    start, sides = layout.whole(origin, "origin"), _sides(halo)
+    start, sides, pool = layout.whole(origin, "origin"), _sides(halo), layout.workers(threads)
     lines = [_line(*axis) for axis in zip(start, source.shape[:3], step, sides, strict=True)]
     order = layout.memory_order(source)
     target = layout.result(np.asarray(array), [line.cells for line in lines], order, out)
     wide = target if target.ndim == 4 else target[..., np.newaxis]
     jobs = list(_jobs(source, wide, lines, [axis for axis in order if axis != _CHANNEL]))
-    layout.run(_work, jobs, threads)
+    layout.run(_work, jobs, pool)
     return target
 
 

@@ -202,19 +202,24 @@ def split(task: Task, pieces: int) -> Iterator[Task]:
             yield Task(task.source[tuple(voxels)], task.target[tuple(cells)], task.step)
 
 
-def run(work: Callable[[T], None], jobs: Sequence[T], threads: int) -> None:
-    """Do all jobs, ``threads`` at once.
+def workers(threads: int) -> int:
+    """Return the number of threads.
 
     Raises
     ------
     OptionError
-        If ``threads`` is no positive integer.
+        If it is no positive integer.
     """
     if not isinstance(threads, (int, np.integer)) or threads < 1:
         raise OptionError(f"threads must be a positive integer, not {threads!r}")
+    return int(threads)
+
+
+def run(work: Callable[[T], None], jobs: Sequence[T], threads: int) -> None:
+    """Do all jobs, ``threads`` at once."""
     if threads == 1 or len(jobs) < 2:
         for job in jobs:
             work(job)
         return
-    with ThreadPoolExecutor(min(int(threads), len(jobs))) as pool:
+    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:
         list(pool.map(work, jobs))

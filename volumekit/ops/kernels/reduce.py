@@ -34,7 +34,7 @@ def downsample(
 ) -> NDArray[Any]:
     """Reduce each cell of an array to one voxel: `volumekit.ops.kernels.downsample` but for ``gaussian``."""
     source, step = layout.four_axes(array), layout.positive(factor, "factor")
-    start = layout.whole(origin, "origin")
+    start, pool = layout.whole(origin, "origin"), layout.workers(threads)
     order = layout.memory_order(source)
     axes = [
         layout.segments(o, n, f) for o, n, f in zip((*start, 0), source.shape, (*step, 1), strict=True)
@@ -44,7 +44,7 @@ def downsample(
     coded, decode = _code(source, method)
     store = wide if coded.dtype == wide.dtype else layout.new(wide.shape, coded.dtype, order)
     work = layout.tasks(coded, store, axes, order)
-    layout.run(kernels()[method], [part for task in work for part in layout.split(task, threads)], threads)
+    layout.run(kernels()[method], [part for task in work for part in layout.split(task, pool)], pool)
     if store is not wide:
         wide[...] = decode(store)
     return target

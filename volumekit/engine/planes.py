@@ -1,0 +1,138 @@
+"""Planes of an image stack, decoded straight into the caller's memory, several at a time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, wait
+from typing import Any
+
+from numpy.typing import NDArray
+
+from volumekit.codecs.images import Page
+from volumekit.engine.array import LevelArray
+from volumekit.engine.pool import pool
+from volumekit.errors import MissingChunkError, ShapeError, VolumekitError
+from volumekit.formats.stack import Stack
+from volumekit.model.bbox import Bbox
+from volumekit.storage import forkguard
+from volumekit.storage.pages import PagesStore, open_bytes, stored_pages
+
+
+def reads_planes(array: LevelArray) -> bool:
+    """Tell whether `read_planes` can read a level: it can if it is an image stack."""
+    return isinstance(array.fmt, Stack)
+
+
+def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any]) -> None:
+    """Read a box of an image stack; the voxels are those that `LevelArray.read` gives, sooner.
+
+    Parameters
+    ----------
+    array : LevelArray
+        An image stack, see `reads_planes`.
+    box : Bbox
+        What to read, within the level's bounds, half-open.
+    out : numpy.ndarray
+        (z, y, x, channel), or (z, y, x) of one channel; of the level's data type. C order is fastest: uncompressed
+        images are then read, and compressed ones decoded, straight into it.
+
+    Raises
+    ------
+    ShapeError
+        If ``out`` has another shape or type.
+    MissingChunkError, CorruptChunkError, UnsupportedError, ImageStackError, StorageError
+        As for `LevelArray.read`. ``out`` is then read in part.
+    """
+    forkguard.check()
+    planes = _Planes(array)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(box.minpt, box.maxpt, strict=True))
+    shape = (z.stop - z.start, y.stop - y.start, x.stop - x.start, array.level.channels)
+    if out.ndim == 3 and shape[3] == 1:
+        out = out[..., None]
+    if out.shape != shape or out.dtype != array.level.dtype:
+        raise ShapeError(f"the planes of {box} are {shape} {array.level.dtype}, not {out.shape} {out.dtype}")
+    low = y.start - array.level.offset[1], x.start - array.level.offset[0]
+    _run(
+        array,
+        (functools.partial(planes.read, z.start + n, out[n], low) for n in range(shape[0])),
+    )
+
+
+def check_planes(array: LevelArray) -> None:
+    """Read the headers of every image of a stack, so that a long job does not fail in its middle.
+
+    Raises
+    ------
+    ImageStackError
+        If an image differs in size or type from the first.
+    CorruptChunkError, UnsupportedError
+        If one cannot be read.
+    """
+    forkguard.check()
+    planes = _Planes(array)
+    level = array.level
+    numbers = range(level.offset[2], level.end[2])
+    if not planes.fmt.paged:
+        _run(array, (functools.partial(planes.page, z) for z in numbers if planes.fmt.file(z) is not None))
+
+
+class _Planes:
+    """Reads single planes of a level."""
+
+    def __init__(self, array: LevelArray) -> None:
+        if not isinstance(array.fmt, Stack):
+            raise TypeError(f"{array.fmt.name} data are no image stack")
+        self.array, self.fmt = array, array.fmt
+
+    def page(self, z: int) -> Page | None:
+        """Return the checked page of a plane, None if there is none."""
+        name = self.fmt.file(z)
+        if name is None:
+            return None
+        if isinstance(self.array.objects, PagesStore):
+            pages = self.array.objects.pages(name).result()
+            page: Page | None = pages[z] if z < len(pages) else None
+        else:
+            found = stored_pages(self.array.store, name)
+            page = None if found is None else self.fmt.page(name, found)
+        if page is not None:
+            self.fmt.check(name, page)
+        return page
+
+    def read(self, z: int, out: NDArray[Any], low: tuple[int, int]) -> None:
+        """Read a window of a plane, (y, x, channel)."""
+        page, name = self.page(z), self.fmt.file(z)
+        if page is None or name is None:
+            self._fill(z, out)
+            return
+        try:
+            with open_bytes(self.array.store, name) as source:
+                page.read(source, out, low)
+        except VolumekitError as error:
+            error.url, error.key = error.url or self.array.store.url, error.key or name
+            raise
+
+    def _fill(self, z: int, out: NDArray[Any]) -> None:
+        if not self.array.options.fill_missing:
+            raise MissingChunkError(
+                f"no image is stored for the plane z={z}; open the stack with fill_missing=True to read"
+                f" {self.array.options.background} there",
+                url=self.array.store.url,
+                key=self.fmt.file(z),
+            )
+        out[...] = self.array.options.background
+
+
+def _run(array: LevelArray, work: Iterable[Callable[[], object]]) -> None:
+    """Run all of it in the level's threads; after an error nothing new is started, and nothing runs on."""
+    futures = [pool(array.options.threads).submit(task) for task in work]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
