@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
 Box = tuple[slice, slice, slice]
@@ -119,6 +120,18 @@ class PeerVolume(ABC):
     def write(self, box: Box, array: NDArray[Any]) -> None:
         """Write an array, (x, y, z) or (x, y, z, channel), over the voxels of a box."""
 
+    @abstractmethod
+    def point(self, at: tuple[int, int, int]) -> NDArray[Any]:
+        """Return one voxel, all channels, with or without axes of length 1 before them."""
+
+    @abstractmethod
+    def points(self, xyz: NDArray[np.int64]) -> Any:
+        """Return voxels (n, 3) of one channel as the program itself does: an array, or a dict by coordinates."""
+
+    def exists(self) -> dict[str, bool]:
+        """Tell for every chunk, by name, whether it is stored."""
+        raise NotImplementedError(f"{type(self).__name__} has no chunk report")
+
 
 class TensorStoreVolume(PeerVolume):
     """TensorStore's own precomputed driver, without a cache.
@@ -159,6 +172,13 @@ class TensorStoreVolume(PeerVolume):
 
     def write(self, box: Box, array: NDArray[Any]) -> None:  # noqa: D102
         self._store[box].write(_four_axes(array)).result()
+
+    def point(self, at: tuple[int, int, int]) -> NDArray[Any]:  # noqa: D102
+        voxel: NDArray[Any] = self._store[at].read().result()
+        return voxel
+
+    def points(self, xyz: NDArray[np.int64]) -> Any:  # noqa: D102
+        return self._store[xyz[:, 0], xyz[:, 1], xyz[:, 2]].read().result()
 
 
 class CloudVolumeVolume(PeerVolume):
@@ -218,6 +238,17 @@ class CloudVolumeVolume(PeerVolume):
 
     def write(self, box: Box, array: NDArray[Any]) -> None:  # noqa: D102
         self._volume[box] = _four_axes(array)
+
+    def point(self, at: tuple[int, int, int]) -> NDArray[Any]:  # noqa: D102
+        voxel: NDArray[Any] = self._volume[at]
+        return voxel
+
+    def points(self, xyz: NDArray[np.int64]) -> Any:  # noqa: D102
+        return self._volume.scattered_points(xyz)
+
+    def exists(self) -> dict[str, bool]:  # noqa: D102
+        found: dict[str, bool] = self._volume.exists(self._volume.bounds)
+        return found
 
 
 def _four_axes(array: NDArray[Any]) -> NDArray[Any]:

@@ -6,12 +6,15 @@ is imported before it is used.
 
 from __future__ import annotations
 
+import functools
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
 from typing import Any
 
-from volumekit.errors import MissingExtraError
+from volumekit.errors import MissingExtraError, UnsupportedError
 
 _ROW = re.compile(r"^(?P<module>[\w.]+):(?P<name>\w+)(?:\[(?P<extra>[\w-]+)\])?$")
 
@@ -33,12 +36,15 @@ class Registry(Mapping[str, Any]):
 
     def rows(self) -> dict[str, str]:
         """Return all rows, those of installed plug-ins included; ours win."""
-        found = {point.name: point.value for point in metadata.entry_points(group=self.group)}
+        found = {name: point.value for name, point in self._plugins().items()}
         return {**found, **self._own}
+
+    def _plugins(self) -> Mapping[str, metadata.EntryPoint]:
+        return _installed(self.group, _search_path())
 
     def __getitem__(self, name: str) -> Any:
         row = self._own.get(name)
-        return load(self.rows()[name] if row is None else row)
+        return load_plugin(self._plugins()[name]) if row is None else load(row)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows())
@@ -50,8 +56,54 @@ class Registry(Mapping[str, Any]):
         return name in self._own or name in self.rows()
 
 
-def load(row: str) -> Any:
+@functools.lru_cache(maxsize=16)
+def _installed(group: str, path: tuple[tuple[str, int], ...]) -> Mapping[str, metadata.EntryPoint]:
+    """Return the entry points of a group; finding them takes 2 ms, so they are kept while ``path`` is the same."""
+    return {point.name: point for point in metadata.entry_points(group=group)}
+
+
+def _search_path() -> tuple[tuple[str, int], ...]:
+    """Return where packages are installed, and when that last changed."""
+    return tuple((str(place), _changed(place)) for place in sys.path)
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place or ".").st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+def load_plugin(point: metadata.EntryPoint) -> Any:
+    """Import what another package offers.
+
+    Raises
+    ------
+    UnsupportedError
+        If it cannot be imported; the message names the package.
+    MissingExtraError
+        If it needs a package that is not installed; the message gives the pip command.
+    """
+    package = point.dist.name if point.dist else point.module
+    try:
+        return load(point.value, package=package)
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        raise UnsupportedError(
+            f"the plug-in {point.name!r} of the package {package} cannot be loaded ({error}); update or uninstall it"
+        ) from error
+
+
+def load(row: str, *, package: str = "volumekit") -> Any:
     """Import what a row names.
+
+    Parameters
+    ----------
+    row : str
+        ``"module:Class[extra]"``.
+    package : str
+        The package whose extra it is.
 
     Raises
     ------
@@ -66,10 +118,10 @@ def load(row: str) -> Any:
     except ImportError as error:
         if match["extra"] is None:
             raise
-        raise missing_extra(match["extra"], error) from error
+        raise missing_extra(match["extra"], error, package=package) from error
 
 
-def missing_extra(extra: str, error: ImportError) -> MissingExtraError:
+def missing_extra(extra: str, error: ImportError, *, package: str = "volumekit") -> MissingExtraError:
     """Return the error that tells how to install an extra."""
     wanted = error.name or str(error)
-    return MissingExtraError(f"{wanted} is not installed; run: pip install 'volumekit[{extra}]'")
+    return MissingExtraError(f"{wanted} is not installed; run: pip install '{package}[{extra}]'")

@@ -56,9 +56,7 @@ def naive(chunk, block) -> bytes:
     """Encode voxel by voxel, from the specification."""
     channels = [naive_channel(chunk[..., c], block) for c in range(chunk.shape[3])]
     offsets = [len(channels) + sum(map(len, channels[:c])) for c in range(len(channels))]
-    return struct.pack(f"<{len(offsets)}I", *offsets) + b"".join(
-        struct.pack(f"<{len(c)}I", *c) for c in channels
-    )
+    return struct.pack(f"<{len(offsets)}I", *offsets) + b"".join(struct.pack(f"<{len(c)}I", *c) for c in channels)
 
 
 def naive_channel(voxels, block):
@@ -138,9 +136,7 @@ def test_tensorstore_writes_our_bytes_and_reads_them(shape, block, dtype):
 def test_vectors_of_the_specification():
     chunk = np.zeros((4, 4, 4, 1), np.uint32)
     chunk[2:], chunk[3, 3, 3] = 7, 9
-    data = bytes.fromhex(
-        "01000000 06000002 02000000 50505050 50505050 50505050 50505090 00000000 07000000 09000000"
-    )
+    data = bytes.fromhex("01000000 06000002 02000000 50505050 50505050 50505050 50505090 00000000 07000000 09000000")
     codec = CompressedSegmentation((4, 4, 4))
     assert codec.encode(chunk) == data
     np.testing.assert_array_equal(codec.decode(data, chunk.shape, chunk.dtype), chunk)
@@ -217,9 +213,7 @@ def test_arrays_and_kernels_agree_on_damaged_bytes(dtype):
         for at in random.integers(0, min(len(damaged), 80), random.integers(0, 3)):
             damaged[at] ^= np.uint32(1) << np.uint32(random.integers(32))
         damaged.flags.writeable = False
-        results = [
-            outcome(implementation, damaged, shape, dtype, block) for implementation in implementations()
-        ]
+        results = [outcome(implementation, damaged, shape, dtype, block) for implementation in implementations()]
         assert results[0] == results[1]
         seen.add(results[0] if isinstance(results[0], int) else "voxels")
     assert seen == {"voxels", 2, 3, 4}

@@ -38,9 +38,7 @@ def png(width, height, lines: bytes, *, bits=8, colour=0, extra=b"") -> bytes:
 def handmade(chunk) -> bytes:
     x, y, z, channels = chunk.shape
     big = chunk.astype(chunk.dtype.newbyteorder(">"))
-    lines = b"".join(
-        b"\0" + b"".join(big[i, j, k].tobytes() for i in range(x)) for k in range(z) for j in range(y)
-    )
+    lines = b"".join(b"\0" + b"".join(big[i, j, k].tobytes() for i in range(x)) for k in range(z) for j in range(y))
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     return png(x, y * z, lines, bits=8 * chunk.dtype.itemsize, colour=colour)
 
@@ -51,9 +49,7 @@ def test_tensorstore_and_we_read_each_other(dtype, channels):
     chunk = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (7, 5, 3, channels), dtype)
     written = oracle.tensorstore_writes(chunk, "png")
     np.testing.assert_array_equal(Png().decode(written, chunk.shape, chunk.dtype), chunk)
-    np.testing.assert_array_equal(
-        oracle.tensorstore_reads(Png().encode(chunk), chunk.shape, dtype, "png"), chunk
-    )
+    np.testing.assert_array_equal(oracle.tensorstore_reads(Png().encode(chunk), chunk.shape, dtype, "png"), chunk)
 
 
 def test_any_width_and_height_are_read():
@@ -69,9 +65,7 @@ def test_a_chunk_taller_than_pictures_may_be_is_written_wider():
     data = Png(png_level=1).encode(chunk)
     assert struct.unpack(">II", data[16:24]) == (3, 800_000)
     np.testing.assert_array_equal(Png().decode(data, chunk.shape, chunk.dtype), chunk)
-    np.testing.assert_array_equal(
-        oracle.tensorstore_reads(data, chunk.shape, "uint16", "png")[:, :9], chunk[:, :9]
-    )
+    np.testing.assert_array_equal(oracle.tensorstore_reads(data, chunk.shape, "uint16", "png")[:, :9], chunk[:, :9])
 
 
 @pytest.mark.parametrize("lines", [b"", b"\0" * 100])

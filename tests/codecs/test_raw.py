@@ -17,15 +17,9 @@ class TestRaw(CodecConformance):
         letter = chunk.dtype.char
         x, y, z, channels = chunk.shape
         voxels = [
-            chunk[i, j, k, c].item()
-            for c in range(channels)
-            for k in range(z)
-            for j in range(y)
-            for i in range(x)
+            chunk[i, j, k, c].item() for c in range(channels) for k in range(z) for j in range(y) for i in range(x)
         ]
-        return struct.pack(
-            f"<{len(voxels)}{'q' if letter == 'l' else 'Q' if letter == 'L' else letter}", *voxels
-        )
+        return struct.pack(f"<{len(voxels)}{'q' if letter == 'l' else 'Q' if letter == 'L' else letter}", *voxels)
 
 
 def test_decoding_copies_nothing():

@@ -38,7 +38,7 @@ def local(index):
             stop = None if part.stop is None or part.stop < low else part.stop - low
             shifted.append(slice(start, stop, part.step))
         else:
-            shifted.append(np.asarray(part) - low)
+            shifted.append(np.asarray(part, np.int64) - low)
     return tuple(shifted)
 
 

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command ``volumekit``: one small module per command, loaded when the command is used."""

@@ -19,8 +19,10 @@ _LONGEST = 65500  # libjpeg's own limit, below the format's 65535
 _MOST_SCANS = 100  # a progressive picture has about 10; each scan costs a pass over the whole picture
 _START, _END, _FRAME, _SCAN = 0xD8, 0xD9, (0xC0, 0xC1, 0xC2), 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Compressed data run up to a marker that is neither a stuffed zero nor a restart.
+# Compressed data run up to a marker that is neither a stuffed zero nor a restart. The search has no "+": with it,
+# it took half the time of decoding.
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
         body, at = data[at + 2 : at + length], at + length
         if length < 2 or at > len(data):
             break
-        follows = _MARKER.search(data, at) if marker == _SCAN else None
+        follows = _NEXT.search(data, at) if marker == _SCAN else None
         start, at = at, follows.start() if follows else at
         yield marker, body, at - start
     raise CorruptChunkError("the jpeg is damaged or stops before its end marker")

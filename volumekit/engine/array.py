@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from volumekit.engine.open import open_bridge, open_native
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import READ_BYTES, WRITE_BYTES, Point, pieces
 from volumekit.engine.pool import pool
-from volumekit.errors import MissingChunkError, UnsupportedError, VolumekitError
+from volumekit.errors import MetadataError, MissingChunkError, UnsupportedError, VolumekitError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching, is_aligned, iterate_cells
@@ -32,7 +33,9 @@ Progress = Callable[[int], object]
 
 Domain = tuple[slice, ...]
 
-IN_FLIGHT = 2
+IN_FLIGHT = max(2, (os.cpu_count() or 1) // 2)
+"""Pieces under way at once: enough to keep all cores busy, few enough to bound memory."""
+
 ONE: Point = (1, 1, 1, 1)
 
 
@@ -60,7 +63,8 @@ class LevelArray:
 
     def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions) -> None:
         if level.error is not None:
-            raise UnsupportedError(level.error, url=store.url, key=level.key)
+            kind = MetadataError if level.sharding is None else UnsupportedError
+            raise kind(level.error, url=store.url, key=level.key)
         self.store, self.fmt, self.level, self.options = store, fmt, level, options
         self._order = "F" if level.order == F_ORDER else "C"
         self._dtype = level.dtype

@@ -2,8 +2,8 @@
 
 `tensorstore.virtual_chunked` asks for whole chunks and stores whole chunks. Three rules keep it from deadlocking and
 from losing updates: its callbacks never block (bytes arrive by callback, decoding runs in our own pool, the answer is a
-promise), the key-value store has a context of its own, and the store's generation stamps pass through unchanged, so that
-a chunk that somebody else changed in between is read and merged again.
+promise), the key-value store has a context of its own, and the store's generation stamps pass through unchanged, so
+that a chunk that somebody else changed in between is read and merged again.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Bridge:
     def _missing(self, cell: Cell) -> MissingChunkError:
         key = self._format.key(self._level, cell)
         return MissingChunkError(
-            f"chunk {key} is not stored; open the volume with fill_missing=True to read {self._options.background} there",
+            f"chunk {key} is not stored; open with fill_missing=True to read {self._options.background} there",
             url=self._store.url,
             key=key,
             box=self._format.box(self._level, cell),

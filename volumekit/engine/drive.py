@@ -1,6 +1,7 @@
 """Work as generators of futures, so that one piece of code serves callers that wait and callers that await.
 
-A *unit* yields the futures it waits for and is told their outcome: resumed when one is done, thrown into when one fails.
+A *unit* yields the futures it waits for and is told their outcome: resumed when one is done, thrown into when one
+fails.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def _point(spans: dict[int, tuple[int, int]], end: int) -> Point:
 def _step(level: Level, low: Point, high: Point, size: int) -> list[int]:
     """Return the piece's extent per axis: whole chunks, grown along the fastest axis first."""
     step = list(level.chunk)
-    room = size // max(1, math.prod(min(c, h - b) for c, h, b in zip(step, high, low, strict=True)) * level.dtype.itemsize)
+    voxels = math.prod(min(c, h - b) for c, h, b in zip(step, high, low, strict=True))
+    room = size // max(1, voxels * level.dtype.itemsize)
     for axis in reversed(level.order):
         needed = -(-(high[axis] - low[axis]) // step[axis]) + 1
         grow = max(1, min(needed, room))

@@ -38,8 +38,8 @@ class Ladder:
         The finest one that is read, then those to be computed.
     factors : tuple of tuple of int
         Factor to each of the computed levels from the one before, (x, y, z).
-    first : int
-        Mip of the first level.
+    mips : tuple of int
+        Their numbers in the target.
     copies : bool
         Whether the first level is written too.
     halo : int
@@ -52,7 +52,7 @@ class Ladder:
 
     levels: tuple[Level, ...]
     factors: tuple[Factor, ...]
-    first: int
+    mips: tuple[int, ...]
     copies: bool
     halo: int
     memory: int
@@ -107,7 +107,7 @@ class Ladder:
                 factor = x, y, z
             level = self.levels[n]
             rungs.append(
-                Rung(self.first + n, level.bounds, level.chunk[:3], factor, level.channels * level.dtype.itemsize)
+                Rung(self.mips[n], level.bounds, level.chunk[:3], factor, level.channels * level.dtype.itemsize)
             )
         return tuple(rungs)
 

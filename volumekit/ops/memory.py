@@ -39,7 +39,7 @@ def parse_amount(amount: str | int) -> int:
 def format_amount(count: int) -> str:
     """Return a number of bytes for reading, such as ``"1.5 GB"``; units are powers of 1000."""
     size, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):  # noqa: B007 - the unit reached is the result
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if size < 999.5 or unit == "PB":
             break
         size /= 1000

@@ -1,9 +1,9 @@
-"""How a pyramid of levels is planned: which voxels a task reads, which chunks it writes, how much memory that takes.
+"""How a pyramid is planned: which voxels a task reads, which chunks it writes, how much memory that takes.
 
-A *pass* reads one level and computes the next ones from it in one go: a task reads a column of voxels once, slab by slab,
-and carries every coarser level along. Tasks own whole chunks of every level. Chunk grids start at each level's own lowest
-voxel while cells sit on multiples of the factor, so where the lowest voxel is no such multiple a task also reads the few
-voxels below its own that its coarser cells need.
+A *pass* reads one level and computes the next ones from it in one go: a task reads a column of voxels once, slab by
+slab, and carries every coarser level along. Tasks own whole chunks of every level. Chunk grids start at each level's
+own lowest voxel while cells sit on multiples of the factor, so where the lowest voxel is no such multiple a task also
+reads the few voxels below its own that its coarser cells need.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from volumekit.model.bbox import Bbox
 from volumekit.ops.plan import Stage
@@ -18,7 +19,7 @@ from volumekit.ops.plan import Stage
 Factor = tuple[int, int, int]
 
 WRITING_BYTES = 96 << 20
-"""What writes under way hold besides the buffers: two pieces of the engine for each of two levels, and their encoding."""
+"""What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
 
 SLABS = 16
 """A task goes through at least this many slabs where there are as many: starting one costs about half a slab's time."""
@@ -157,11 +158,13 @@ def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: i
         slab = min(rungs[1].chunk[2] * rungs[1].factor[2] + 2 * halo, _size(first, 2))
     wide = [_size_read(rungs, extent, axis, halo) for axis, extent in enumerate((x, y))]
     total = 2 * math.prod(wide) * min(slab, _size(first, 2)) * first.voxel_bytes
-    for finer, rung in zip(rungs, rungs[1:], strict=False):
+    for finer, rung in pairwise(rungs):
         cells = [min(-(-n // f) + 1, _size(rung, i)) for i, (n, f) in enumerate(zip(wide, rung.factor, strict=False))]
         thick = min(rung.chunk[2] + rung.factor[2] // finer.factor[2] - 1, _size(rung, 2))
         total += math.prod(cells) * thick * rung.voxel_bytes
-    chunk = max(math.prod(rung.chunk) * rung.voxel_bytes for rung in rungs)
+    chunk = max(
+        math.prod(min(n, _size(rung, axis)) for axis, n in enumerate(rung.chunk)) * rung.voxel_bytes for rung in rungs
+    )
     filtering = 48 * threads * (1 << 20) if halo else 0  # float64 copies of a million voxels
     return total + WRITING_BYTES + 4 * max(0, chunk - (4 << 20)) + filtering
 

@@ -1,8 +1,9 @@
 """One task of a pyramid: planes stream through the levels.
 
-A slab of the level that is read is as thick as a chunk. While the next one is being read, this one is written and reduced
-into the level above, whose planes collect until they are a chunk thick, and so on upward. Planes that a cell still needs
-when its slab is done are carried over to the next one. So each voxel is read once and each chunk written once, whole.
+A slab of the level that is read is as thick as a chunk. While the next one is being read, this one is written and
+reduced into the level above, whose planes collect until they are a chunk thick, and so on upward. Planes that a cell
+still needs when its slab is done are carried over to the next one. So each voxel is read once and each chunk written
+once, whole.
 """
 
 from __future__ import annotations
@@ -19,17 +20,11 @@ from numpy.typing import NDArray
 from volumekit.engine.array import LevelArray
 from volumekit.engine.drive import run
 from volumekit.model.bbox import Bbox
+from volumekit.ops.inputs import Input
 from volumekit.ops.kernels import downsample, downsample_gaussian
 from volumekit.ops.plan import Task
 from volumekit.ops.pyramid import Factor, Pass, corners
 from volumekit.ops.run import Report, Stopped
-
-
-class Input(Protocol):
-    """Something to read boxes of voxels from."""
-
-    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
-        """Fill ``out``, (x, y, z, channel), with the voxels of a box, and report the bytes."""
 
 
 class Output(Protocol):

@@ -1,13 +1,19 @@
 """Compressed objects behind plain keys: ``key`` may be stored as ``key.gz``, ``key.br`` and so on.
 
-CloudVolume's layout on local disk. Whichever variant is there is read; a write stores one variant and removes the
-others, the new one first, so that a reader always finds one and stale data never comes back.
+CloudVolume's layout on local disk. Of several variants of an object the first of `VARIANTS` counts, for every reader
+alike. A write stores one variant and removes the others, the new one first, so that a reader always finds one and stale
+data never comes back.
+
+No update is lost while several writers move an object to another variant: the new variant is only written where there
+is none, and the old one only removed as it was read; whoever fails at either reads and merges again. An object that is
+doubled (another program left a stale variant where the new one should go) is written where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from types import MappingProxyType
 from typing import Literal
 
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
@@ -19,6 +25,9 @@ Compression = str | Literal[False] | None
 PLAIN = ""
 VARIANTS: tuple[str, ...] = (PLAIN, *SUFFIXES)
 """Methods in the order in which they are looked for; their position ends a stamp."""
+
+_DOUBLED = 0x80
+"""Added to that position if the variant to write is there too, and stale."""
 
 
 class SuffixStore(Store):
@@ -36,6 +45,8 @@ class SuffixStore(Store):
         All keys start with this; it is listed once, before the first write, to learn which variants there are.
     executor : Executor, optional
         Where to decompress; default: the thread that finishes the read.
+    limit : int, optional
+        Most bytes an object may have when decompressed; more is damage.
     """
 
     def __init__(
@@ -46,11 +57,12 @@ class SuffixStore(Store):
         level: int | None = None,
         prefix: str = "",
         executor: Executor | None = None,
+        limit: int | None = None,
     ) -> None:
         self.url, self.writable, self.listable = base.url, base.writable, base.listable
         self.conditional = base.conditional
         self._base, self._compress, self._level = base, compress, level
-        self._prefix, self._executor = prefix, executor
+        self._prefix, self._executor, self._limit = prefix, executor, limit
         self.seen: frozenset[str] = frozenset()
         self._listed = False
 
@@ -68,42 +80,42 @@ class SuffixStore(Store):
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read whichever variant is there, decompressed; a range of a compressed one reads all of it."""
-        return self._read(key, start, stop, self._order())
+        return self._read(key, start, stop, PLAIN)
 
-    def _order(self) -> list[str]:
-        return sorted(VARIANTS, key=lambda v: (v != self.target, v not in self.seen, VARIANTS.index(v)))
-
-    def _read(
-        self, key: str, start: int | None, stop: int | None, order: list[str]
-    ) -> Future[Value | None]:
-        variant, *others = order
+    def _read(self, key: str, start: int | None, stop: int | None, variant: str) -> Future[Value | None]:
         ask = (start, stop) if variant == PLAIN or (start, stop) == (0, 0) else (None, None)
 
         def step(value: Value | None) -> Future[Value | None]:
             if value is not None:
-                return self._plain(value, variant, start, stop)
-            return chain(self._locate(key, others * 2), again) if others else done(None)
+                return self._plain(key, value, variant, start, stop)
+            return chain(self._locate(key, VARIANTS[1:] + VARIANTS), again)
 
         def again(found: str | None) -> Future[Value | None]:
-            return done(None) if found is None else self._read(key, start, stop, [found, *others])
+            return done(None) if found is None else self._read(key, start, stop, found)
 
         return chain(self._base.read(_stored(key, variant), *ask), step)
 
-    def _locate(self, key: str, order: list[str]) -> Future[str | None]:
-        """Find the variant an object has; callers look twice, as a writer may move it to one already tried."""
+    def _locate(self, key: str, order: Sequence[str]) -> Future[str | None]:
+        """Find the variant an object has; readers look twice, as a writer may move it to one already tried."""
         found = self._base.find([_stored(key, variant) for variant in order])
         return then(found, lambda stored: None if stored is None else _variant(stored)[1])
 
-    def _plain(self, value: Value, variant: str, start: int | None, stop: int | None) -> Future[Value | None]:
+    def _plain(
+        self, key: str, value: Value, variant: str, start: int | None, stop: int | None
+    ) -> Future[Value | None]:
         self.seen |= {variant}
-        value = value._replace(stamp=value.stamp + bytes([VARIANTS.index(variant)]))
-        if variant == PLAIN or (start, stop) == (0, 0):
-            return done(value)
 
-        def unpack(value: Value) -> Value | None:
-            return value._replace(data=decompress(value.data, variant)[slice(start, stop)])
+        def unpack(doubled: str | None) -> Value:
+            place = VARIANTS.index(variant) | (0 if doubled is None else _DOUBLED)
+            data = value.data
+            if variant != PLAIN and (start, stop) != (0, 0):
+                data = decompress(data, variant, limit=self._limit)[slice(start, stop)]
+            return value._replace(data=data, stamp=value.stamp + bytes([place]))
 
-        return then(done(value), unpack, executor=self._executor)
+        target = self.target
+        moves = target is not None and VARIANTS.index(target) > VARIANTS.index(variant)
+        stale = self._base.find([_stored(key, target)]) if moves and target else done(None)
+        return then(stale, unpack, executor=None if variant == PLAIN else self._executor)
 
     def commit(
         self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
@@ -113,36 +125,55 @@ class SuffixStore(Store):
         return gather({key: self._change(key, data, if_match) for key, data in changes.items()})
 
     def _change(self, key: str, data: bytes | None, if_match: bytes | None) -> Future[bytes]:
-        had = VARIANTS[if_match[-1]] if if_match and if_match != ABSENT else None
-        stamp = if_match[:-1] if if_match and had is not None else if_match
+        had, doubled, stamp = _unstamp(if_match)
         if data is None:
             return self._delete(key, had, stamp)
         if if_match is None and self.target is None:
-            found = self._locate(key, list(VARIANTS))
+            found = self._locate(key, VARIANTS)
             return chain(found, lambda variant: self._put(key, data, variant or PLAIN, None))
-        variant = self.target if self.target is not None else had or PLAIN
-        return self._put(key, data, variant, ABSENT if had not in (None, variant) else stamp)
+        variant = had or PLAIN if self.target is None or doubled else self.target
+        if had in (None, variant):
+            return self._put(key, data, variant, stamp)
+        return self._put(key, data, variant, ABSENT, leave={_stored(key, had): stamp})
 
-    def _put(self, key: str, data: bytes, variant: str, condition: bytes | None) -> Future[bytes]:
-        """Store one variant, then remove the others."""
+    def _put(
+        self,
+        key: str,
+        data: bytes,
+        variant: str,
+        condition: bytes | None,
+        leave: Mapping[str, bytes | None] = MappingProxyType({}),
+    ) -> Future[bytes]:
+        """Store one variant, then remove the others; ``leave``: those that must be as they were read."""
         packed = compress(data, variant, self._level) if variant else data
         name = _stored(key, variant)
-        others = [_stored(key, other) for other in self.seen - {variant}]
         self.seen |= {variant}
 
         def clean(stamps: Mapping[str, bytes]) -> Future[bytes]:
-            gone = self._base.commit(dict.fromkeys(others))
+            left = gather({old: self._base.commit({old: None}, stamp) for old, stamp in leave.items()})
+            gone = chain(left, lambda _: self._remove([_stored(key, v) for v in VARIANTS if v != variant]))
             return then(gone, lambda _: stamps[name] + bytes([VARIANTS.index(variant)]))
 
         return chain(self._base.commit({name: packed}, condition), clean)
 
+    def _remove(self, names: Sequence[str]) -> Future[None]:
+        """Delete those of the objects that exist: asking is far cheaper than deleting what is not there."""
+
+        def next_one(found: str | None) -> Future[None]:
+            if found is None:
+                return done(None)
+            return chain(self._base.commit({found: None}), lambda _: self._remove(names))
+
+        return chain(self._base.find(names), next_one)
+
     def _delete(self, key: str, had: str | None, stamp: bytes | None) -> Future[bytes]:
         """Remove all variants, the one that was read (``had``) first and only if it is unchanged."""
-        rest = {_stored(key, variant): None for variant in VARIANTS if variant != had}
-        if had is None:
-            return then(self._base.commit(rest), lambda _: ABSENT)
-        first = self._base.commit({_stored(key, had): None}, stamp)
-        return chain(first, lambda _: then(self._base.commit(rest), lambda _: ABSENT))
+        names = [_stored(key, variant) for variant in VARIANTS]
+        if stamp is None:
+            return then(self._remove(names), lambda _: ABSENT)
+        condition = dict.fromkeys(names, ABSENT) if had is None else {_stored(key, had): stamp}
+        first = gather({name: self._base.commit({name: None}, match) for name, match in condition.items()})
+        return chain(first, lambda _: then(self._remove(names), lambda _: ABSENT))
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield plain keys, each once, whatever variants it has."""
@@ -165,3 +196,9 @@ def _variant(stored: str) -> tuple[str, str]:
             return stored.removesuffix(suffix), method
     return stored, PLAIN
 
+
+def _unstamp(stamp: bytes | None) -> tuple[str | None, bool, bytes | None]:
+    """Split a stamp: the variant that was read, whether it was doubled, and the base store's stamp."""
+    if not stamp or stamp == ABSENT:
+        return None, False, stamp
+    return VARIANTS[stamp[-1] & ~_DOUBLED], bool(stamp[-1] & _DOUBLED), stamp[:-1]

@@ -17,6 +17,7 @@ from volumekit.errors import (
 )
 
 _STATUS = re.compile(r"^([A-Z_]{5,}): ")
+_LENGTH = "Expected chunk length to be"
 _FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
 
 _MEANING: dict[str, tuple[type[VolumekitError], str]] = {
@@ -63,6 +64,7 @@ def translate(
     if found is None:
         kind: type[VolumekitError] = OutOfBoundsError if isinstance(error, IndexError) else StorageError
         return kind(str(error), url=url, key=key, box=box)
+    found = "DATA_LOSS" if _LENGTH in str(error) else found
     kind, advice = _MEANING.get(found, (StorageError, "the storage failed"))
     named = _FILE.search(str(error))
     return kind(f"{advice}: {_readable(error)}", url=url, key=named[1] if named else key, box=box)

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from volumekit.errors import CastError, ShapeError
 
 
+_KINDS = {"f": "buif", "i": "bui", "u": "bui"}
+"""Kinds of Python numbers that each kind of data type may hold."""
+
+
 def cast(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a value as an array of this data type.
 
@@ -29,23 +33,21 @@ def cast(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         array = np.asarray(value)
         if not np.can_cast(array.dtype, dtype, "safe"):
             raise CastError(
-                f"{array.dtype} values cannot be stored as {dtype} without loss; convert them with astype({str(dtype)!r})"
+                f"{array.dtype} values cannot be stored as {dtype} without loss; convert them, as with astype"
             )
         return array.astype(dtype, copy=False)
     return _cast_python(value, dtype)
 
 
 def _cast_python(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    loose = np.asarray(value)
-    if loose.dtype.kind == "O" and isinstance(value, int):
-        raise CastError(f"{value} does not fit {dtype}")
-    allowed = {"f": "buif", "i": "bui", "u": "bui"}[dtype.kind]
-    if loose.dtype.kind not in allowed and loose.size:
-        raise CastError(f"{type(value).__name__} of {loose.dtype} cannot be stored as {dtype} without loss")
     try:
-        return np.array(value, dtype=dtype)
-    except (OverflowError, ValueError, TypeError) as error:
+        loose = np.asarray(value)
+        if not loose.size or loose.dtype.kind in _KINDS[dtype.kind]:
+            with np.errstate(over="raise"):
+                return np.array(value, dtype=dtype)
+    except (OverflowError, ValueError, TypeError, FloatingPointError) as error:
         raise CastError(f"{value!r} does not fit {dtype}: {error}") from error
+    raise CastError(f"{value!r} ({loose.dtype}) cannot be stored as {dtype} without loss")
 
 
 def fit(array: NDArray[Any], shape: tuple[int, ...], *, channel_kept: bool) -> NDArray[Any]:

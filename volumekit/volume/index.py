@@ -228,13 +228,28 @@ def select_points(
             out.append(slice(end - 1, first - 1, -step) if reverse else slice(first, end, step))
         else:
             out.append(_coordinates(part, lows[axis], highs[axis], axis, check))
+    _check_broadcast([part.shape for part in out if not isinstance(part, slice)])
     return tuple(out)
+
+
+def _check_broadcast(shapes: list[tuple[int, ...]]) -> None:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise InvalidIndexError(f"index arrays of shapes {shapes} do not go together") from None
+
+
+def _array(part: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(part)
+    except ValueError as error:
+        raise InvalidIndexError(f"{part!r} is no index: {error}") from None
 
 
 def _without_mask(index: Any, bounds: Bbox, channels: int) -> Any:
     """Replace a boolean mask that stands first by the coordinates of its true voxels."""
     first, *others = index if isinstance(index, tuple) else (index,)
-    mask = np.asarray(first) if isinstance(first, list | np.ndarray) else None
+    mask = _array(first) if isinstance(first, list | np.ndarray) else None
     if mask is None or mask.dtype != bool:
         return index
     shape = (*(int(n) for n in bounds.size3()), channels)
@@ -245,7 +260,7 @@ def _without_mask(index: Any, bounds: Bbox, channels: int) -> Any:
 
 
 def _coordinates(part: Any, low: int, high: int, axis: int, check: bool) -> NDArray[np.int64]:
-    values = np.asarray(part)
+    values = _array(part)
     if values.size == 0:
         values = values.astype(np.int64)
     if values.dtype.kind not in "iu":

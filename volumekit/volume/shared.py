@@ -99,8 +99,9 @@ class Shared(Writing):
         with contextlib.closing(attach(location)) as memory:
             array = _as_array(memory, whole.shape, self.dtype, order)
             view = tuple(slice(a - o, b - o) for a, b, o in zip(part.low, part.high, whole.low, strict=True))
+            box = tuple(slice(a, b) for a, b in zip(part.low, part.high, strict=True))
             try:
-                self.upload(tuple(slice(a, b) for a, b in zip(part.low, part.high, strict=True)), array[view], mip=number)
+                self.upload(box, array[view], mip=number)
             finally:
                 del array
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -212,13 +213,14 @@ def _background(color: float, dtype: np.dtype[Any]) -> int | float:
         If the data type cannot hold it.
     """
     try:
-        value = np.array(color).astype(dtype)
-        same = bool(value == color) or (np.isnan(color) and dtype.kind == "f")
-        if not same and dtype.kind == "f":
-            same = bool(np.isclose(float(value), color))
-    except (TypeError, ValueError, OverflowError, RuntimeWarning):
+        with np.errstate(all="ignore"):
+            value = np.array(color).astype(dtype)
+        same = bool(value == color) or (
+            dtype.kind == "f" and bool(np.isfinite(value) or not math.isfinite(color))
+        )
+    except (TypeError, ValueError, OverflowError):
         same = False
-    if not same:
+    if not same or not isinstance(color, int | float | np.number):
         raise OptionError(f"background_color {color!r} is no {dtype} value")
     number: int | float = value.item()
     return number

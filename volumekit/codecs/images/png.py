@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs.images.page import ByteSource, Page, check_size
+from volumekit.codecs.libpng import decode_png
 from volumekit.errors import CorruptChunkError
 
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, palette, grey + alpha, RGBA
@@ -36,17 +37,12 @@ class PngPage(Page):
 
     def image(self, source: ByteSource) -> NDArray[Any]:
         """See `Page.image`."""
-        import imagecodecs
-
-        try:
-            picture = imagecodecs.png_decode(source.read(0, self.size))
-        except Exception as error:  # the binding raises whatever it likes, UnicodeDecodeError too
-            raise CorruptChunkError(f"the PNG image does not decode: {error}") from error
+        picture = decode_png(source.read(0, self.size))
         if picture.size * picture.itemsize != self.nbytes or picture.dtype != self.dtype:
             raise CorruptChunkError(
                 f"the PNG image decodes to {picture.dtype} {picture.shape}, not {self.dtype} {self.shape}"
             )
-        return np.asarray(picture).reshape(self.shape)
+        return picture.reshape(self.shape)
 
 
 def png_page(source: ByteSource) -> PngPage:

@@ -75,7 +75,7 @@ def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
     if not isinstance(scales, list) or not scales:
         raise MetadataError("the info file lists no scales", key="info")
     levels = tuple(_level(scale, np.dtype(data_type), channels) for scale in scales)
-    if all(level.error for level in levels):
+    if all(level.error and level.sharding is None for level in levels):
         raise MetadataError(f"no scale of this volume can be opened: {levels[0].error}", key="info")
     return levels
 

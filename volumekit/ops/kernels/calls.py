@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from volumekit.ops.kernels import jit, plain
-from volumekit.ops.kernels.layout import Task
+from volumekit.ops.kernels.layout import Four, Task
 
 _PAIRS = ((2, 2, 1, 1), (2, 2, 2, 1))
 """Cells with kernels of their own."""
@@ -25,28 +26,27 @@ def _regular(array: NDArray[Any]) -> bool:
 
 def _flat(array: NDArray[Any], *, writeable: bool) -> NDArray[Any]:
     """Return the memory from the first to the last voxel of a `_regular` array, integers as unsigned."""
-    extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) // array.itemsize
-    memory = as_strided(array, (extent,), (array.itemsize,), writeable=writeable)
+    if array.flags.f_contiguous:
+        memory = array.reshape(-1, order="F")
+    else:
+        last = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
+        memory = as_strided(array, (last // array.itemsize + 1,), (array.itemsize,))
+    memory.flags.writeable = writeable
     return memory if array.dtype.kind == "f" else memory.view(f"u{array.itemsize}")
 
 
-def _starts(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> NDArray[np.int64]:
-    """Return where the rows of an array start, counted in voxels from its first."""
-    axes = zip(shape[1:], strides[1:], strict=True)
-    b, c, d = (np.arange(n, dtype=np.int64) * (stride // itemsize) for n, stride in axes)
-    return (d[:, np.newaxis, np.newaxis] + c[:, np.newaxis] + b).ravel()
+def _voxels(array: NDArray[Any]) -> Four:
+    """Return the strides of an array, counted in voxels."""
+    a, b, c, d = array.strides
+    size = array.itemsize
+    return a // size, b // size, c // size, d // size
 
 
 def _call(kernel: Callable[..., None], task: Task, *extra: Any) -> None:
     """Call a kernel on a task, through copies where the rows of an array are not contiguous."""
     source = task.source if _regular(task.source) else task.source.copy(order="F")
     target = task.target if _regular(task.target) else np.empty_like(task.target, order="F")
-    size = source.itemsize
-    inner = _starts(task.step, source.strides, size)
-    hop = tuple(stride * step for stride, step in zip(source.strides, task.step, strict=True))
-    rows = _starts(target.shape, hop, size)
-    cells = _starts(target.shape, target.strides, size)
-    walk = rows, cells, inner, task.step[0], target.shape[0]
+    walk = (target.shape, task.step, _voxels(source), _voxels(target))
     # Never writeable, so that read-only arrays need no compilation of their own.
     memory = _flat(source, writeable=False)
     kernel(memory, _flat(target, writeable=True), walk, *extra)
@@ -61,7 +61,7 @@ def _flip(dtype: np.dtype[Any]) -> Any:
 
 
 def _mean(task: Task) -> None:
-    dtype, n, count = task.source.dtype, task.target.shape[0], int(np.prod(task.step))
+    dtype, n, count = task.source.dtype, task.target.shape[0], math.prod(task.step)
     if dtype.kind == "f":
         return _call(jit.mean_float, task, np.empty(n, dtype))
     if dtype.itemsize == 8:

@@ -15,15 +15,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from volumekit.ops.kernels.layout import Four
+
 F = TypeVar("F", bound=Callable[..., Any])
 Flat = NDArray[Any]
-Walk = tuple[Flat, Flat, Flat, int, int]
-"""How to go through memory.
-
-- rows, cells: where each row of cells starts in the array and in the result
-- inner: where the rows of voxels of one cell start, counted from its first
-- step, n: voxels of a cell along the row, cells in a row
-"""
+Walk = tuple[Four, Four, Four, Four]
+"""Number of cells, voxels of a cell, strides in the array and in the result (in voxels), fastest axis first."""
 
 
 def _compiled(function: F) -> F:
@@ -32,6 +29,31 @@ def _compiled(function: F) -> F:
         return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError:  # nowhere to keep compiled code: compile once per process
         return cast(F, numba.njit(**options)(function))
+
+
+@_compiled
+def _starts(shape: Four, strides: Four) -> Flat:
+    """Return where the rows of an array start."""
+    starts = np.empty(shape[1] * shape[2] * shape[3], np.int64)
+    k = 0
+    for c in range(shape[3]):
+        for z in range(shape[2]):
+            for y in range(shape[1]):
+                starts[k] = c * strides[3] + z * strides[2] + y * strides[1]
+                k += 1
+    return starts
+
+
+@_compiled
+def _rows(walk: Walk) -> tuple[Flat, Flat, Flat, int, int]:
+    """Return how to go through memory.
+
+    Where each row of cells starts in the array and in the result; where the rows of voxels of one cell start,
+    counted from its first; voxels of a cell along the row; cells in a row.
+    """
+    n, f, s, t = walk
+    hop = (s[0] * f[0], s[1] * f[1], s[2] * f[2], s[3] * f[3])
+    return _starts(n, hop), _starts(n, t), _starts(f, s), f[0], n[0]
 
 
 @_compiled
@@ -75,7 +97,7 @@ def _round(row: Flat, total: Flat, count: int, flip: Any) -> None:
 @_compiled
 def mean(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None:
     """Average integers; ``total`` is a row of sums wide enough for any cell."""
-    rows, cells, inner, step, n = walk
+    rows, cells, inner, step, n = _rows(walk)
     for r in range(len(rows)):
         total[:] = 0
         for offset in inner:
@@ -87,7 +109,7 @@ def mean(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None
 @_compiled
 def mean_pairs(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None:
     """Do `mean` for cells of two or four rows of two voxels, without a row of sums."""
-    rows, cells, inner, _, n = walk
+    rows, cells, inner, _, n = _rows(walk)
     wide = total.dtype.type
     one, two, three = wide(1), wide(2), wide(3)
     for r in range(len(rows)):
@@ -112,7 +134,7 @@ def mean_pairs(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -
 @_compiled
 def mean_64(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> None:
     """Do `mean` where sums need 96 bits: ``total`` holds those of upper, then of lower halves."""
-    rows, cells, inner, step, n = walk
+    rows, cells, inner, step, n = _rows(walk)
     count, mask, digit, one = np.uint64(len(inner) * step), np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(1)
     high, low = total[:n], total[n:]
     for r in range(len(rows)):
@@ -136,7 +158,7 @@ def mean_64(source: Flat, target: Flat, walk: Walk, total: Flat, flip: Any) -> N
 @_compiled
 def mean_float(source: Flat, target: Flat, walk: Walk, total: Flat) -> None:
     """Average floats, added one after the other in memory order."""
-    rows, cells, inner, step, n = walk
+    rows, cells, inner, step, n = _rows(walk)
     count = total.dtype.type(len(inner) * step)
     for r in range(len(rows)):
         total[:] = 0
@@ -157,7 +179,7 @@ def mean_float(source: Flat, target: Flat, walk: Walk, total: Flat) -> None:
 @_compiled
 def least(source: Flat, target: Flat, walk: Walk, worst: Any, flip: Any) -> None:
     """Take the least of integers; ``worst`` is the greatest of the type."""
-    rows, cells, inner, step, n = walk
+    rows, cells, inner, step, n = _rows(walk)
     kind = target.dtype.type
     for r in range(len(rows)):
         best = target[cells[r] : cells[r] + n]
@@ -174,7 +196,7 @@ def least(source: Flat, target: Flat, walk: Walk, worst: Any, flip: Any) -> None
 @_compiled
 def least_float(source: Flat, target: Flat, walk: Walk, sign: Any) -> None:
     """Take the first of the least floats, or of the greatest if ``sign`` is -1; NaN never wins."""
-    rows, cells, inner, step, n = walk
+    rows, cells, inner, step, n = _rows(walk)
     for r in range(len(rows)):
         best = target[cells[r] : cells[r] + n]
         best[:] = np.inf
@@ -242,7 +264,7 @@ def _commonest(ordered: Flat) -> Any:
 @_compiled
 def ranked(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Take the mode, or the lower median, of each cell."""
-    rows, cells, inner, step, n = walk
+    rows, cells, inner, step, n = _rows(walk)
     buffer = np.empty(len(inner) * step, source.dtype)
     middle = (len(buffer) - 1) // 2
     for r in range(len(rows)):
@@ -258,7 +280,7 @@ def ranked(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> Non
 @_compiled
 def ranked_4(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Do `ranked` for cells of two by two voxels, without branches, so that several are done at once."""
-    rows, cells, inner, _, n = walk
+    rows, cells, inner, _, n = _rows(walk)
     for r in range(len(rows)):
         p, q = source[rows[r] :][: 2 * n], source[rows[r] + inner[1] :][: 2 * n]
         row = target[cells[r] :][:n]
@@ -278,7 +300,7 @@ def ranked_4(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> N
 @_compiled
 def ranked_8(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Do `ranked` for cells of two by two by two voxels, by Batcher's odd-even merge sort."""
-    rows, cells, inner, _, n = walk
+    rows, cells, inner, _, n = _rows(walk)
     for r in range(len(rows)):
         at = rows[r]
         p, q = source[at:][: 2 * n], source[at + inner[1] :][: 2 * n]

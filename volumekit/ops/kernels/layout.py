@@ -162,6 +162,8 @@ def segments(origin: int, size: int, factor: int) -> tuple[Segment, ...]:
     factor : int
         Voxels of a full cell.
     """
+    if size and origin % factor == 0 and size % factor == 0:
+        return (Segment(0, 0, size // factor, factor),)
     lead = min(-origin % factor, size)
     full, tail = divmod(size - lead, factor)
     head = int(lead > 0)
@@ -191,6 +193,9 @@ def tasks(
 
 def split(task: Task, pieces: int) -> Iterator[Task]:
     """Yield a task in at most ``pieces`` parts, cut along its slowest axis that has several cells."""
+    if pieces == 1:
+        yield task
+        return
     shape = task.target.shape
     axis = max((axis for axis in range(4) if shape[axis] > 1), default=3)
     bounds = [shape[axis] * i // pieces for i in range(pieces + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ def _gathered(task: Task) -> Iterator[tuple[NDArray[Any], Cells]]:
         strides = source.strides
         shape = (*reversed(n), *reversed(f))
         steps = (*(s * k for s, k in zip(reversed(strides), reversed(f), strict=True)), *reversed(strides))
-        cells = as_strided(source, shape, steps, writeable=False).reshape(-1, int(np.prod(f)))
+        cells = as_strided(source, shape, steps, writeable=False).reshape(-1, math.prod(f))
         yield part.target.transpose(), cells
 
 

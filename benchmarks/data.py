@@ -1,0 +1,182 @@
+"""The data everything is measured on: made up, but hard in the ways real data is, and the same in every run."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.ours import CLOUDVOLUME, TENSORSTORE, VolumekitVolume
+from benchmarks.peers import Box
+
+Shape = tuple[int, int, int]
+
+CUTOUT = 64
+"""Side of a random cutout, voxels."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to store a volume.
+
+    Attributes
+    ----------
+    name : str
+        As the table shows it.
+    encoding : str
+        The info's word.
+    chunk : tuple of int
+        (x, y, z) voxels.
+    labels : bool
+        Whether uint64 labels are stored, else a uint8 image.
+    gzip : bool
+        Whether chunk files are compressed and named ``.gz``, CloudVolume's default, which TensorStore cannot read.
+    tolerance : int
+        By how much decoders may differ.
+    """
+
+    name: str
+    encoding: str = "raw"
+    chunk: Shape = (64, 64, 64)
+    labels: bool = False
+    gzip: bool = False
+    tolerance: int = 0
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The programs that read it."""
+        return (CLOUDVOLUME,) if self.gzip else (TENSORSTORE, CLOUDVOLUME)
+
+
+RAW = Layout("raw 64^3")
+RAW_FLAT = Layout("raw 128x128x64", chunk=(128, 128, 64))
+JPEG = Layout("jpeg 64^3", "jpeg", tolerance=2)
+PNG = Layout("png 64^3", "png")
+CSEG = Layout("cseg uint64 64^3", "compressed_segmentation", labels=True)
+RAW_GZ = Layout("raw 64^3 .gz", gzip=True)
+CSEG_GZ = Layout("cseg uint64 64^3 .gz", "compressed_segmentation", labels=True, gzip=True)
+LAYOUTS = (RAW, RAW_FLAT, JPEG, PNG, CSEG, RAW_GZ, CSEG_GZ)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Attributes
+    ----------
+    image, labels, large : tuple of int
+        Shapes, (x, y, z) voxels; ``large`` is the cutout whose peak memory is taken.
+    rounds : int
+        How often the contestants take turns, a warm-up apart.
+    calls : int
+        How many cheap calls, such as random cutouts, make one turn.
+    """
+
+    image: Shape
+    labels: Shape
+    large: Shape
+    rounds: int
+    calls: int
+
+
+FULL = Extent((512, 512, 256), (512, 512, 128), (512, 512, 512), rounds=9, calls=30)
+QUICK = Extent((256, 256, 256), (256, 256, 128), (512, 512, 512), rounds=7, calls=10)
+TINY = Extent((96, 80, 72), (80, 72, 66), (64, 64, 64), rounds=1, calls=2)
+
+
+@dataclass
+class Data:
+    """Arrays, and datasets that hold them, made when first asked for.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the datasets go.
+    extent : Extent
+        How large they are.
+    """
+
+    folder: Path
+    extent: Extent = FULL
+    _made: dict[Layout, Path] = field(default_factory=dict)
+    _numbers: Callable[[], int] = field(default_factory=lambda: functools.partial(next, itertools.count()))
+
+    @functools.cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """An image like electron microscopy, (x, y, z), Fortran order."""
+        return image(self.extent.image)
+
+    @functools.cached_property
+    def labels(self) -> NDArray[np.uint64]:
+        """Cells with 64-bit labels, (x, y, z), Fortran order."""
+        return labels(self.extent.labels)
+
+    def array(self, layout: Layout) -> NDArray[Any]:
+        """Return the voxels a layout holds, (x, y, z)."""
+        return self.labels if layout.labels else self.image
+
+    def dataset(self, layout: Layout) -> Path:
+        """Return a dataset in this layout, written by volumekit; what is read from it is checked by all."""
+        if layout not in self._made:
+            path = self.empty()
+            compress = "gzip" if layout.gzip else False
+            VolumekitVolume.create(
+                path, self.array(layout), chunk=layout.chunk, encoding=layout.encoding, compress=compress
+            )
+            self._made[layout] = path
+        return self._made[layout]
+
+    def empty(self) -> Path:
+        """Return a path where nothing is yet."""
+        return self.folder / str(self._numbers())
+
+    def box(self, number: int, shape: Shape, *, side: int = CUTOUT, grid: int = 1) -> Box:
+        """Return the n-th random box inside a shape, corners on a grid; the same one for everybody."""
+        rng = np.random.default_rng(number)
+        low = [int(rng.integers(0, (size - side) // grid + 1)) * grid for size in shape]
+        x, y, z = (slice(start, start + side) for start in low)
+        return x, y, z
+
+
+def whole(shape: tuple[int, ...]) -> Box:
+    """Return the box of a whole array."""
+    x, y, z = (slice(0, size) for size in shape[:3])
+    return x, y, z
+
+
+def image(shape: Shape) -> NDArray[np.uint8]:
+    """Make smooth noise at two scales with grain, (x, y, z), as jpeg and png find it in micrographs."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(0)
+    tile = (min(256, shape[0]), min(256, shape[1]), min(128, shape[2]))
+    noise = rng.standard_normal(tile, np.float32)
+    field = sum(gaussian_filter(noise, s, mode="wrap", truncate=3) * s**1.5 for s in (1.5, 6.0))
+    grain = rng.standard_normal(tile, np.float32)
+    return _tiled((128 + 60 * field + 6 * grain).clip(0, 255).astype(np.uint8), shape)
+
+
+def labels(shape: Shape) -> NDArray[np.uint64]:
+    """Make Voronoi cells, some 40 voxels wide, with random 64-bit labels, (x, y, z)."""
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(1)
+    tile = (min(128, shape[0]), min(128, shape[1]), min(64, shape[2]))
+    count = max(8, int(np.prod(tile)) // 40**3)
+    voxels = np.stack(np.meshgrid(*map(np.arange, tile), indexing="ij"), axis=-1).reshape(-1, 3)
+    cell = cKDTree(rng.random((count, 3)) * tile).query(voxels)[1].reshape(tile)
+    return _tiled(rng.integers(1, 2**60, count, np.uint64)[cell], shape)
+
+
+def _tiled(tile: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """Mirror a tile until it fills a shape; mirrored, its faces join without seams."""
+    index = [np.abs((np.arange(n) + t) % (2 * t) - t + (np.arange(n) // t % 2 == 0) * -1) for n, t in zip(
+        shape, tile.shape, strict=True
+    )]
+    return np.asfortranarray(tile[np.ix_(*index)])

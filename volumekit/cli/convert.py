@@ -1,0 +1,49 @@
+"""``volumekit convert SRC DST``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from volumekit.cli.options import reducing, watched, working
+from volumekit.cli.types import BOX, INTEGERS, NUMBERS
+
+
+@click.command("convert")
+@click.argument("src")
+@click.argument("dst")
+@click.option("--voxel-size", type=NUMBERS, help="Voxel size; default: the source's, or 1 nm.")
+@click.option(
+    "--unit", type=click.Choice(["nm", "um", "mm", "m"]), default="nm", show_default=True, help="Of the voxel size."
+)
+@click.option("--mips", type=click.IntRange(0, 32), default=0, show_default=True, help="Levels below the full one.")
+@reducing
+@click.option("--box", type=BOX, help="Part of the source to convert, half-open.")
+@click.option("--offset", type=INTEGERS, help="Where the lowest voxel goes; default: where it is in the source.")
+@click.option("--chunk-size", type=INTEGERS, default="64,64,64", show_default=True, help="Size of a chunk.")
+@click.option("--encoding", default="raw", show_default=True, help="raw, jpeg, png or compressed_segmentation.")
+@click.option("--data-type", help="Stored type; default: the source's. Only lossless casts are made.")
+@click.option("--layer-type", type=click.Choice(["image", "segmentation"]), help="Default: the source's, or image.")
+@click.option("--compress", help="gzip, br, zstd, xz, bz2 or none; default: none.")
+@click.option("--block-size", type=INTEGERS, default="8,8,8", show_default=True, help="Of compressed_segmentation.")
+@click.option("--jpeg-quality", type=click.IntRange(0, 100), help="Of jpeg.")
+@click.option("--png-level", type=click.IntRange(0, 9), help="Of png.")
+@click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
+@click.option("--format", help="Format of DST, whatever its name says.")
+@working
+def command(src: str, dst: str, *, progress: bool | None, box: Any, **how: Any) -> None:
+    r"""Turn an image stack or a volume into a chunked volume with a pyramid.
+
+    SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
+    Precomputed volume.
+
+    \b
+    Example:
+      volumekit convert images/ volume/ --voxel-size 4,4,40 --mips 3
+    """
+    from volumekit.ops.convert import convert
+
+    volume = convert(src, dst, progress=watched(progress), box=box, **how)
+    sizes = " ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
+    click.echo(f"{volume.cloudpath}: {volume.dtype}, {len(volume.levels)} levels: {sizes}")

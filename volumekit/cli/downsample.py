@@ -1,0 +1,26 @@
+"""``volumekit downsample URL``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from volumekit.cli.options import reducing, watched, working
+
+
+@click.command("downsample")
+@click.argument("url")
+@click.option("--mips", type=click.IntRange(1, 32), default=1, show_default=True, help="How many levels to add.")
+@click.option("--mip", type=int, help="Level to start from; default: the coarsest that holds data.")
+@reducing
+@click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
+@click.option("--compress", help="gzip, br, zstd, xz, bz2 or none; default: none.")
+@working
+def command(url: str, *, progress: bool | None, **how: Any) -> None:
+    """Add coarser levels to a volume."""
+    from volumekit.ops.downsample import downsample
+
+    volume = downsample(url, progress=watched(progress), **how)
+    sizes = " ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
+    click.echo(f"{volume.cloudpath}: {len(volume.levels)} levels: {sizes}")

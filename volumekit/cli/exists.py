@@ -1,0 +1,35 @@
+"""``volumekit exists URL``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from volumekit.cli.options import logged
+from volumekit.cli.types import BOX, box_of
+
+SHOWN = 10
+
+
+@click.command("exists")
+@click.argument("url")
+@click.option("--mip", type=int, default=0, show_default=True, help="Level.")
+@click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
+@click.option("--json", "as_json", is_flag=True, help="For programs; names every missing chunk.")
+@logged
+def command(url: str, *, mip: int, box: Any, as_json: bool) -> None:
+    """Tell which chunks are stored."""
+    from volumekit.volume.volume import Volume
+
+    volume = Volume(url, mip)
+    report = volume.exists(box_of(box, volume.bounds))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+        return
+    click.echo(f"{report.num_present:,} of {report.total:,} chunks stored: mip {volume.mip} of {volume.cloudpath}")
+    for name in report.missing[:SHOWN]:
+        click.echo(f"missing: {name}")
+    if report.num_missing > SHOWN:
+        click.echo(f"... and {report.num_missing - SHOWN:,} more; --json names them all")

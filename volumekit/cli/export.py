@@ -1,0 +1,35 @@
+"""``volumekit export URL OUT``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from volumekit.cli.options import logged, watched
+from volumekit.cli.types import BOX, box_of
+
+
+@click.command("export")
+@click.argument("url")
+@click.argument("out")
+@click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
+@click.option("--mip", type=int, default=0, show_default=True, help="Level.")
+@click.option("--axis", type=click.Choice(["x", "y", "z"]), default="z", show_default=True, help="Planes cross it.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
+@logged
+def command(url: str, out: str, *, box: Any, mip: int, axis: str, overwrite: bool, progress: bool | None) -> None:
+    r"""Write a part of a volume to OUT: out.png, out.tif, out.npy or folder/.
+
+    \b
+    Example:
+      volumekit export volume/ slice.png --box 0:512,0:512,10:11
+    """
+    from volumekit.ops.export import export
+    from volumekit.volume.volume import Volume
+
+    volume = Volume(url, mip)
+    part = box_of(box, volume.bounds)
+    written = export(volume, out, box=part, axis=axis, overwrite=overwrite, progress=watched(progress))
+    click.echo(str(written))

@@ -1,0 +1,73 @@
+"""What users type after an option: lists of numbers, boxes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from volumekit.model.bbox import Bbox
+
+_SPAN = re.compile(r"(-?\d{1,19})?:(-?\d{1,19})?")
+
+
+class Three("click.ParamType[Any]"):
+    """Three numbers separated by commas, or one that stands for all.
+
+    Parameters
+    ----------
+    kind : type
+        int or float.
+    """
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+        self.name = "X,Y,Z"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Parse the text."""
+        if not isinstance(value, str):
+            return tuple(value)
+        parts = value.replace("x", ",").split(",")
+        try:
+            numbers = tuple(self.kind(part) for part in parts)
+        except ValueError:
+            numbers = ()
+        if len(numbers) == 1:
+            numbers *= 3
+        if len(numbers) != 3:
+            wanted = "integers" if self.kind is int else "numbers"
+            self.fail(f"{value!r} is not three {wanted} like 4,4,40", param, ctx)
+        return numbers
+
+
+class Box("click.ParamType[Any]"):
+    """A half-open box, ``x0:x1,y0:y1,z0:z1``; an end left out is the volume's."""
+
+    name = "X0:X1,Y0:Y1,Z0:Z1"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[slice, ...]:
+        """Parse the text into slices."""
+        if not isinstance(value, str):
+            return tuple(value)
+        spans = [_SPAN.fullmatch(part.strip()) for part in value.split(",")]
+        if len(spans) != 3 or not all(spans):
+            self.fail(f"{value!r} is not a box like 0:512,0:512,10:20", param, ctx)
+        ends = [tuple(None if n is None else int(n) for n in span.groups()) for span in spans if span]
+        if any(a is not None and b is not None and a >= b for a, b in ends):
+            self.fail(f"{value!r} is empty: an end is not above its start", param, ctx)
+        return tuple(slice(a, b) for a, b in ends)
+
+
+INTEGERS = Three(int)
+NUMBERS = Three(float)
+BOX = Box()
+
+
+def box_of(slices: tuple[slice, ...] | None, bounds: Bbox) -> Bbox:
+    """Return the box that an option names; the bounds if it was not given."""
+    from volumekit.model.bbox import Bbox
+
+    return bounds if slices is None else Bbox.from_slices(slices, context=bounds, bounded=True)

@@ -1,0 +1,129 @@
+"""Building levels of a volume: the work that `convert` and `downsample` plan and run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from volumekit.errors import OptionError
+from volumekit.ops.inputs import Input, VolumeInput
+from volumekit.ops.kernels import GAUSSIAN_RADIUS, METHODS
+from volumekit.ops.ladder import Ladder
+from volumekit.ops.plan import Plan, Task
+from volumekit.ops.pyramid import Pass
+from volumekit.ops.run import Report, run
+from volumekit.ops.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from volumekit.ops.pyramid import Factor
+    from volumekit.volume.volume import Volume
+
+
+@dataclass(frozen=True)
+class Build:
+    """Levels of a target to be built; calling it does one task.
+
+    Attributes
+    ----------
+    plan : Plan
+        Its stages are passes.
+    source : Input
+        The voxels of the first level, at the target's coordinates.
+    target : Volume
+        Takes the levels; its info need not be committed.
+    method : str
+        How to reduce.
+    threads : int
+        How many threads work.
+    """
+
+    plan: Plan
+    source: Input
+    target: Volume
+    method: str
+    threads: int
+
+    def __call__(self, task: Task, report: Report) -> None:
+        """Do one task: see `volumekit.ops.run.Work`."""
+        stage = self.plan.stages[task.stage]
+        assert isinstance(stage, Pass)
+        source = self.source if stage.copies else VolumeInput(self.target, stage.rungs[0].mip)
+        together = self.plan.parallel(stage, self.threads)
+        Stream(
+            stage,
+            task,
+            source=source,
+            target=self.target,
+            method=self.method,
+            threads=max(1, self.threads // together),
+            report=report,
+        ).run()
+
+    def run(self, *, progress: bool | None, verb: str) -> None:
+        """Do all of it; errors as for `volumekit.ops.run.run`."""
+        run(self.plan, self, jobs=self.threads, progress=progress, verb=verb)
+
+
+def plan_levels(
+    target: Volume,
+    mips: Sequence[int],
+    factors: Sequence[Factor],
+    *,
+    copies: bool,
+    method: str,
+    memory: int,
+    threads: int,
+) -> Plan:
+    """Plan building levels.
+
+    Parameters
+    ----------
+    target : Volume
+        Describes the levels.
+    mips : sequence of int
+        The level to start from, then those to compute.
+    factors : sequence of tuple of int
+        From each to the next, (x, y, z).
+    copies : bool
+        Whether the first one comes from somewhere else and is written too.
+    method : str
+        How to reduce.
+    memory : int
+        Bytes the process may use.
+    threads : int
+        How many threads work.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be done in so little memory.
+    """
+    ladder = Ladder(
+        levels=tuple(target.levels[mip] for mip in mips),
+        mips=tuple(mips),
+        factors=tuple(factors),
+        copies=copies,
+        halo=GAUSSIAN_RADIUS if method == "gaussian" else 0,
+        memory=memory,
+        threads=threads,
+    )
+    return ladder.plan()
+
+
+def choose_method(method: str | None, layer_type: str) -> str:
+    """Return the method of downsampling: ``mean`` for images, ``mode`` for segmentations, unless told otherwise.
+
+    Raises
+    ------
+    OptionError
+        If there is no such method.
+    """
+    if method is None:
+        return "mode" if layer_type == "segmentation" else "mean"
+    if method not in METHODS:
+        raise OptionError(f"method is {method!r}; it is one of {', '.join(METHODS)}")
+    return method
+
+

@@ -1,0 +1,233 @@
+"""The main job: anything that can be read becomes a chunked volume with a pyramid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.codecs import CODECS, get_codec
+from volumekit.errors import OptionError, UnsupportedError
+from volumekit.formats.precomputed import create_info
+from volumekit.ops.build import Build, choose_method, plan_levels
+from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
+from volumekit.ops.memory import parse_amount
+from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
+from volumekit.ops.run import thread_count
+from volumekit.ops.target import claim, finish, provenance_of, started
+from volumekit.volume.source import resolve
+from volumekit.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from volumekit.model.bbox import Bbox
+
+log = logging.getLogger(__name__)
+
+
+def convert(
+    src: str | os.PathLike[str] | Volume | NDArray[Any],
+    dst: str | os.PathLike[str],
+    *,
+    voxel_size: Sequence[float] | None = None,
+    unit: str = "nm",
+    offset: Sequence[int] | None = None,
+    chunk_size: Sequence[int] = (64, 64, 64),
+    encoding: str = "raw",
+    data_type: Any = None,
+    mips: int = 0,
+    factor: Sequence[int] = (2, 2, 2),
+    method: str | None = None,
+    box: Bbox | Sequence[Any] | None = None,
+    layer_type: str | None = None,
+    compress: str | bool | None = None,
+    block_size: Sequence[int] = (8, 8, 8),
+    jpeg_quality: int | None = None,
+    png_level: int | None = None,
+    z_from_name: bool = False,
+    memory: str | int = "1GB",
+    jobs: int | None = None,
+    overwrite: bool = False,
+    format: str | None = None,  # noqa: A002 - the field's word
+    progress: bool | None = None,
+) -> Volume:
+    """Convert images, an array or a volume to a volume with a pyramid of coarser levels.
+
+    Every voxel of the source is read once and every chunk is written once, whole; memory stays within ``memory``
+    however large the source is. The info file is written last: what is interrupted is no dataset, and running the same
+    command again starts over.
+
+    Parameters
+    ----------
+    src : str, os.PathLike, Volume or numpy.ndarray
+        A folder of images, a glob, a multi-page TIFF, any volume's URL, a `Volume` (its current mip), or an array
+        (x, y, z) or (x, y, z, channel).
+    dst : str or os.PathLike
+        Where to; Neuroglancer Precomputed.
+    voxel_size : sequence of float, optional
+        (x, y, z), in ``unit``. Default: the source's, or 1 nm if it has none.
+    unit : {"nm", "um", "mm", "m"}
+        Unit of ``voxel_size``.
+    offset : sequence of int, optional
+        Where the lowest voxel converted goes, (x, y, z). Default: where it is in the source.
+    chunk_size : sequence of int
+        (x, y, z). The default suits viewers and small cutouts, and was as fast to write as any other.
+    encoding : str
+        ``raw``, ``jpeg``, ``png`` or ``compressed_segmentation``.
+    data_type : dtype-like, optional
+        Must hold all values of the source's type. Default: the source's, or the smallest type that holds its values
+        where the target cannot store it.
+    mips : int
+        How many levels below the full one.
+    factor : sequence of int
+        From each level to the next, (x, y, z).
+    method : {"mean", "mode", "median", "nearest", "min", "max", "gaussian"}, optional
+        How to reduce; see `volumekit.ops.kernels.downsample`. Default: mean for images, mode for segmentations. Each
+        level is computed from the rounded values of the one before.
+    box : Bbox, slices or six numbers, optional
+        Half-open part to convert, in voxels of the source.
+    layer_type : {"image", "segmentation"}, optional
+        Default: the source's; segmentation if the encoding is for those.
+    compress : str or bool, optional
+        As for `Volume`.
+    block_size : sequence of int
+        Blocks of ``compressed_segmentation``, (x, y, z).
+    jpeg_quality, png_level : int, optional
+        Settings of those encodings.
+    z_from_name : bool
+        Whether the numbers in their names say where images lie along z, rather than their order.
+    memory : str or int
+        What the whole process may use, such as ``"1GB"`` or a number of bytes.
+    jobs : int, optional
+        How many threads work; default: one per core.
+    overwrite : bool
+        Whether a dataset at ``dst`` may be replaced; it is removed first.
+    format : str, optional
+        Format of the target, whatever its name says.
+    progress : bool, optional
+        Whether to show a progress bar; None: in interactive sessions.
+
+    Returns
+    -------
+    Volume
+        The new volume.
+
+    Raises
+    ------
+    OptionError
+        If an option is impossible, the target exists, or ``memory`` is too little.
+    CastError
+        If values would be lost; nothing is ever rescaled or rounded to fit.
+    OutOfBoundsError
+        If ``box`` reaches outside the source.
+    ImageStackError, DatasetNotFoundError, MissingChunkError, CorruptChunkError
+        If the source cannot be read.
+    PermissionDeniedError, NoSpaceError, StorageError
+        If the target cannot be written.
+    UnsupportedError
+        If the target's format or encoding cannot be written.
+    """
+    url = resolve(dst, format)
+    if format is None and url.format is None and url.path.endswith(".zarr"):
+        raise UnsupportedError(
+            f"OME-Zarr cannot be written by this version yet; choose a name that does not end in .zarr, or "
+            f"format='precomputed' for a precomputed volume of that name: {dst}"
+        )
+    threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
+    volume, source = open_input(src, threads=threads, z_from_name=z_from_name)
+    part = box_inside(box, source.bounds)
+    low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
+    layer_type = layer_type or _layer_type(volume, encoding)
+    step = factor_of(factor, count)
+    settings: dict[str, Any] = {"jpeg_quality": jpeg_quality, "png_level": png_level}
+    info = create_info(
+        source.channels,
+        layer_type,
+        data_type_of(data_type, source.dtype, encoding).name,
+        encoding,
+        _voxel_size(voxel_size, unit, volume),
+        low,
+        part.size().tolist(),
+        chunk_size=three_integers(chunk_size, "chunk_size", least=1),
+        compressed_segmentation_block_size=three_integers(block_size, "block_size", least=1),
+        max_mip=count,
+        factor=step,
+        **{name: value for name, value in settings.items() if value is not None},
+    )
+    target = Volume(url.kvpath, info=info, compress=compress, parallel=threads)
+    _check_encoding(target)
+    _check_apart(volume, target)
+    method = choose_method(method, layer_type)
+    plan = plan_levels(
+        target, range(count + 1), [step] * count, copies=True, method=method, memory=budget, threads=threads
+    )
+    entry = started(
+        "convert",
+        _name(src),
+        box=[*part.minpt.tolist(), *part.maxpt.tolist()],
+        encoding=encoding,
+        mips=count,
+        factor=list(step),
+        downsampling=method if count else None,
+    )
+    known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
+    claim(target, entry, overwrite=overwrite, provenance=known)
+    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
+    Build(plan, shifted(source, shift), target, method, threads).run(progress=progress, verb="Converting")
+    finish(target)
+    return Volume(url.kvpath)
+
+
+def open_input(src: Any, *, threads: int, z_from_name: bool) -> tuple[Volume | None, Input]:
+    """Open what is to be converted.
+
+    Returns
+    -------
+    tuple
+        The volume, if it is one, and the voxels.
+    """
+    if isinstance(src, np.ndarray):
+        return None, ArrayInput.of(src)
+    if not isinstance(src, Volume):
+        options = {"z_from_name": True} if z_from_name else None
+        src = Volume(src, parallel=threads, storage_options=options)
+    return src, VolumeInput(src, src.mip)
+
+
+def _layer_type(volume: Volume | None, encoding: str) -> str:
+    if encoding == "compressed_segmentation":
+        return "segmentation"
+    return "image" if volume is None else volume.layer_type
+
+
+def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None) -> Sequence[float]:
+    if size is not None:
+        return voxel_size_nm(size, unit)
+    if volume is None or volume.cloudpath.startswith("stack:"):
+        log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
+        return (1.0, 1.0, 1.0)
+    return volume.levels[volume.mip].resolution
+
+
+def _check_encoding(target: Volume) -> None:
+    """Refuse a data type that the encoding cannot store, before anything is written."""
+    for level in target.levels:
+        codec = get_codec(level.codec)
+        reason = CODECS[codec.name].supports(level.dtype, level.channels)
+        if reason is not None:
+            raise OptionError(f"{codec.name} chunks cannot hold this: {reason}; choose another encoding")
+
+
+def _check_apart(volume: Volume | None, target: Volume) -> None:
+    if volume is not None and volume.cloudpath == target.cloudpath:
+        raise OptionError(f"source and target are the same dataset: {target.cloudpath}", url=target.cloudpath)
+
+
+def _name(src: Any) -> str:
+    if isinstance(src, Volume):
+        return src.cloudpath
+    return f"array {src.shape}" if isinstance(src, np.ndarray) else str(Path(src) if isinstance(src, Path) else src)

@@ -1,0 +1,246 @@
+"""The files that `export` writes, one plane at a time."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_BIG = 3_900_000_000
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is exported.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (x, y, z, channel) of the box.
+    dtype : numpy.dtype
+        Data type.
+    along : int
+        Axis that planes are perpendicular to.
+    first : int
+        Coordinate of the first plane.
+    pixel_size : tuple of float
+        Size of a voxel rightwards and downwards, in nm.
+    spacing : float
+        Distance of the planes in nm.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    along: int
+    first: int
+    pixel_size: tuple[float, float]
+    spacing: float
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape[3]
+
+    @property
+    def count(self) -> int:
+        """Number of planes."""
+        return self.shape[self.along]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class Writer(ABC):
+    """Writes planes to a path, which must not exist.
+
+    Parameters
+    ----------
+    path : Path
+        What to write.
+    frame : Frame
+        What will come.
+
+    Attributes
+    ----------
+    holds : str
+        What this kind of file can hold, for messages.
+    along : int
+        Axis that the planes it wants are perpendicular to.
+
+    Raises
+    ------
+    UnsupportedError
+        If this kind of file cannot hold it.
+    """
+
+    holds: ClassVar[str] = "the file holds every data type"
+
+    def __init__(self, path: Path, frame: Frame) -> None:
+        if not self.fits(frame):
+            raise UnsupportedError(
+                f"{self.holds}, not {frame.dtype} with {frame.channels} channel(s); export to .tif, a folder or"
+                " .npy, which hold every data type"
+            )
+        self.path, self.frame, self.along = path, frame, frame.along
+
+    @classmethod
+    def fits(cls, frame: Frame) -> bool:
+        """Tell whether this kind of file can hold the planes."""
+        return True
+
+    @abstractmethod
+    def add(self, coordinate: int, plane: NDArray[Any]) -> None:
+        """Write the next plane, (u, v, channel)."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        return
+
+
+def _rows(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return a plane as the rows of a picture, (v, u) or (v, u, channel), in C order."""
+    picture = plane.swapaxes(0, 1)
+    return np.ascontiguousarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+
+
+class PngFile(Writer):
+    """One plane as a PNG image."""
+
+    holds = "png holds uint8 and uint16 with 1 to 4 channels"
+
+    @classmethod
+    def fits(cls, frame: Frame) -> bool:
+        """See `Writer.fits`."""
+        return frame.dtype in (np.uint8, np.uint16) and frame.channels <= 4
+
+    def add(self, coordinate: int, plane: NDArray[Any]) -> None:
+        """See `Writer.add`."""
+        import imagecodecs
+
+        self.path.write_bytes(imagecodecs.png_encode(_rows(plane)))
+
+
+class JpegFile(Writer):
+    """One plane as a JPEG image."""
+
+    holds = "jpg holds uint8 with 1 or 3 channels, up to 65500 pixels a side"
+
+    @classmethod
+    def fits(cls, frame: Frame) -> bool:
+        """See `Writer.fits`."""
+        return frame.dtype == np.uint8 and frame.channels in (1, 3) and max(frame.shape[:3]) <= 65500
+
+    def add(self, coordinate: int, plane: NDArray[Any]) -> None:
+        """See `Writer.add`."""
+        import imagecodecs
+
+        subsampling = "444" if self.frame.channels == 3 else None
+        data = imagecodecs.jpeg8_encode(_rows(plane), level=_JPEG_QUALITY, subsampling=subsampling)
+        self.path.write_bytes(data)
+
+
+class TiffFile(Writer):
+    """All planes as the pages of a TIFF file."""
+
+    def __init__(self, path: Path, frame: Frame) -> None:
+        import tifffile
+
+        super().__init__(path, frame)
+        self._file = tifffile.TiffWriter(path, bigtiff=frame.nbytes > _BIG)
+        self._pages = 0
+
+    def add(self, coordinate: int, plane: NDArray[Any]) -> None:
+        """See `Writer.add`."""
+        text = imagej_text(self.frame, self.frame.count) if not self._pages else None
+        self._file.write(_rows(plane), contiguous=False, description=text, **_tiff_options(self.frame))
+        self._pages += 1
+
+    def close(self) -> None:
+        """See `Writer.close`."""
+        self._file.close()
+
+
+class PlaneFolder(Writer):
+    """Each plane as a TIFF file, named by axis and coordinate."""
+
+    def __init__(self, path: Path, frame: Frame) -> None:
+        super().__init__(path, frame)
+        path.mkdir()
+        ends = (frame.first, frame.first + frame.count - 1)
+        self._digits = max(len(str(abs(end))) for end in ends)
+
+    def add(self, coordinate: int, plane: NDArray[Any]) -> None:
+        """See `Writer.add`."""
+        import tifffile
+
+        sign = "-" if coordinate < 0 else ""
+        name = f"{'xyz'[self.frame.along]}{sign}{abs(coordinate):0{self._digits}}.tif"
+        text = imagej_text(self.frame, 1)
+        tifffile.imwrite(self.path / name, _rows(plane), description=text, **_tiff_options(self.frame))
+
+
+class NpyFile(Writer):
+    """The voxels as a NumPy file, (x, y, z, channel) in Fortran order."""
+
+    def __init__(self, path: Path, frame: Frame) -> None:
+        super().__init__(path, frame)
+        self.along = 2
+        self._file = path.open("wb")
+        header = {"descr": frame.dtype.str, "fortran_order": True, "shape": frame.shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        self._start, self._planes = self._file.tell(), 0
+
+    def add(self, coordinate: int, plane: NDArray[Any]) -> None:
+        """See `Writer.add`."""
+        size = plane[:, :, 0].nbytes
+        for channel in range(self.frame.channels):
+            self._file.seek(self._start + (channel * self.frame.shape[2] + self._planes) * size)
+            self._file.write(plane[:, :, channel].tobytes("F"))
+        self._planes += 1
+
+    def close(self) -> None:
+        """See `Writer.close`."""
+        self._file.close()
+
+
+def imagej_text(frame: Frame, planes: int) -> str:
+    """Return ImageJ's description of a stack: the number of planes and the voxel size, in nm."""
+    lines = ["ImageJ=1.54f", f"images={planes}", f"slices={planes}", "unit=nm", f"spacing={frame.spacing:.10g}"]
+    return "\n".join([*lines, "loop=false", ""])
+
+
+def _tiff_options(frame: Frame) -> dict[str, Any]:
+    colour = frame.channels in (3, 4) and frame.dtype.kind == "u" and frame.dtype.itemsize <= 2
+    extra = frame.channels - (3 if colour else 1)
+    return {
+        "compression": "zlib",
+        "predictor": frame.dtype.itemsize <= 4 and frame.dtype != np.float16,
+        "photometric": "rgb" if colour else "minisblack",
+        "planarconfig": "contig" if frame.channels > 1 else None,
+        "extrasamples": (("unassalpha",) if colour else ("unspecified",) * extra) if extra else None,
+        "resolution": tuple(1 / size for size in frame.pixel_size),
+        "resolutionunit": "none",
+        "metadata": None,
+        "software": "volumekit",
+    }

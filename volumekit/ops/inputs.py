@@ -1,0 +1,161 @@
+"""What a job reads: a volume's level, or an array, at the coordinates of the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.engine.drive import run
+from volumekit.errors import ShapeError
+from volumekit.model.bbox import Bbox
+from volumekit.ops.run import Report
+from volumekit.volume.volume import Volume
+
+Shift = tuple[int, int, int]
+
+
+class Input(Protocol):
+    """Something to read boxes of voxels from."""
+
+    @property
+    def bounds(self) -> Bbox:
+        """Its voxels, half-open, in its own coordinates."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type."""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+
+    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
+        """Fill ``out`` with the voxels of a box.
+
+        Parameters
+        ----------
+        box : Bbox
+            Inside the bounds.
+        out : numpy.ndarray
+            (x, y, z, channel) of the box's shape, any strides, of a data type that holds all values.
+        report : callable
+            Told of the bytes filled; raises when the job is to end.
+        """
+
+
+@dataclass(frozen=True)
+class VolumeInput:
+    """One level of a volume."""
+
+    volume: Volume
+    mip: int
+
+    @property
+    def bounds(self) -> Bbox:
+        """The level's voxels."""
+        return self.volume.levels[self.mip].bounds
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type."""
+        return self.volume.levels[self.mip].dtype
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.volume.levels[self.mip].channels
+
+    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
+        """Fill ``out`` with the voxels of a box."""
+        (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
+        run(self.volume.array(self.mip).read((x, y, z, 0), (a, b, c, self.channels), out=out, progress=report))
+
+
+@dataclass(frozen=True)
+class ArrayInput:
+    """An array in memory, (x, y, z, channel)."""
+
+    array: NDArray[Any]
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> ArrayInput:
+        """Take an array (x, y, z) or (x, y, z, channel).
+
+        Raises
+        ------
+        ShapeError
+            If it has other axes, or no voxels.
+        """
+        if array.ndim not in (3, 4) or not array.size:
+            raise ShapeError(f"an array (x, y, z) or (x, y, z, channel) is needed, not {array.shape}")
+        return cls(array if array.ndim == 4 else array[..., np.newaxis])
+
+    @property
+    def bounds(self) -> Bbox:
+        """From (0, 0, 0) on."""
+        return Bbox((0, 0, 0), self.array.shape[:3])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type."""
+        return self.array.dtype
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.array.shape[3])
+
+    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
+        """Fill ``out`` with the voxels of a box, a few planes at a time."""
+        low, high = box.minpt.tolist(), box.maxpt.tolist()
+        x, y = slice(low[0], high[0]), slice(low[1], high[1])
+        step = max(1, (8 << 20) // max(1, out[:, :, :1].nbytes))
+        for z in range(0, out.shape[2], step):
+            part = out[:, :, z : z + step]
+            np.copyto(part, self.array[x, y, low[2] + z : low[2] + z + part.shape[2]])
+            report(part.nbytes)
+
+
+@dataclass(frozen=True)
+class ShiftedInput:
+    """Another input, moved.
+
+    Attributes
+    ----------
+    base : Input
+        The other one.
+    shift : tuple of int
+        What to add to its coordinates, (x, y, z).
+    """
+
+    base: Input
+    shift: Shift
+
+    @property
+    def bounds(self) -> Bbox:
+        """The other's voxels, moved."""
+        return self.base.bounds + self.shift
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type."""
+        return self.base.dtype
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.base.channels
+
+    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
+        """Fill ``out`` with the voxels of a box."""
+        self.base.read(box - self.shift, out, report)
+
+
+def shifted(base: Input, shift: Sequence[int]) -> Input:
+    """Return the input moved by ``shift``; itself if that is nothing."""
+    x, y, z = shift
+    return ShiftedInput(base, (x, y, z)) if any(shift) else base

@@ -1,0 +1,146 @@
+"""The place a job writes to: free or cleared, marked as being worked on, and declared complete at the very end."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import volumekit
+from volumekit.errors import MetadataError, OptionError, VolumekitError
+from volumekit.formats.precomputed.info import load_info
+from volumekit.model.notation import parse_chunk_name
+from volumekit.model.provenance import Provenance
+from volumekit.storage.base import Store
+from volumekit.volume.volume import Volume
+
+_BATCH = 512
+
+
+def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenance: Provenance) -> None:
+    """Make a place ready for a new dataset: old levels are removed, and the provenance says what is going on.
+
+    Parameters
+    ----------
+    volume : Volume
+        The dataset to come; its info is not stored.
+    entry : Mapping
+        What is being done, an entry of the provenance's ``processing``.
+    overwrite : bool
+        Whether a dataset that is there may be removed.
+    provenance : Provenance
+        What is known of the source.
+
+    Raises
+    ------
+    OptionError
+        If there is a dataset, or chunks of one, and ``overwrite`` is off.
+    PermissionDeniedError, StorageError, ReadOnlyError
+        If nothing can be written there.
+    """
+    store, wanted = volume.array(0).store, [level.key for level in volume.levels]
+    old = store.read("info").result()
+    if not overwrite:
+        if old is not None:
+            raise OptionError(
+                f"there is a dataset at {volume.cloudpath} already; overwrite=True (--overwrite) replaces it",
+                url=volume.cloudpath,
+            )
+        _check_leftovers(volume, store, wanted)
+    if old is not None:
+        wanted += _keys(old.data)
+        store.commit({"info": None}).result()
+    for key in dict.fromkeys(wanted):
+        remove_chunks(store, key)
+    volume.provenance = provenance
+    note(volume, entry)
+
+
+def _check_leftovers(volume: Volume, store: Store, keys: Iterable[str]) -> None:
+    """Refuse to remove chunks, unless an unfinished job of ours left them."""
+    if _unfinished(store) or not any(_has_chunks(store, key) for key in keys):
+        return
+    raise OptionError(
+        f"there are chunks but no info at {volume.cloudpath}; overwrite=True (--overwrite) removes them",
+        url=volume.cloudpath,
+    )
+
+
+def _unfinished(store: Store) -> bool:
+    value = store.read("provenance").result()
+    try:
+        processing = Provenance.from_json(value.data).processing if value else []
+    except MetadataError:
+        return False
+    return bool(processing) and "started" in processing[-1] and "finished" not in processing[-1]
+
+
+def _has_chunks(store: Store, key: str) -> bool:
+    return next(_chunks(store, key), None) is not None
+
+
+def _keys(info: bytes) -> list[str]:
+    """Return the folders of an old dataset's levels, as far as its info can be understood."""
+    try:
+        scales = load_info(info).get("scales")
+    except MetadataError:
+        return []
+    entries = scales if isinstance(scales, list) else []
+    keys = [entry.get("key") for entry in entries if isinstance(entry, dict)]
+    return [key for key in keys if isinstance(key, str) and key.strip("./") and ".." not in key.split("/")]
+
+
+def remove_chunks(store: Store, key: str) -> None:
+    """Remove what looks like a chunk from a level's folder; other files there are left alone."""
+    names = _chunks(store, key)
+    while batch := list(itertools.islice(names, _BATCH)):
+        store.commit(dict.fromkeys(batch)).result()
+
+
+def _chunks(store: Store, key: str) -> Any:
+    if not store.listable:
+        return
+    for name in list(store.list(f"{key.strip('/')}/")):
+        try:
+            parse_chunk_name(name.rsplit("/", 1)[-1])
+        except OptionError:
+            continue
+        yield name
+
+
+def started(task: str, source: Any, **arguments: Any) -> dict[str, Any]:
+    """Return the provenance entry of a job that begins now."""
+    method = {"task": task, "program": f"volumekit {volumekit.__version__}", "source": source, **arguments}
+    return {"method": {name: value for name, value in method.items() if value is not None}, "started": _now()}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def note(volume: Volume, entry: Mapping[str, Any]) -> None:
+    """Store the provenance with an entry at its end; the first write of a job, so it tells whether writing works."""
+    provenance = volume.provenance
+    provenance.processing = [*provenance.processing, dict(entry)]
+    volume.commit_provenance()
+
+
+def finish(volume: Volume) -> None:
+    """Declare the job done: the provenance first, and then the info, which makes it a dataset."""
+    last = {**volume.provenance.processing[-1], "finished": _now()}
+    volume.provenance.processing = [*volume.provenance.processing[:-1], last]
+    volume.commit_provenance()
+    volume.commit_info()
+
+
+def provenance_of(source: Volume | None, names: Sequence[str]) -> Provenance:
+    """Return what is known of a source, for a volume made from it."""
+    known = Provenance()
+    if source is not None:
+        try:
+            known = source.provenance.copy()
+        except VolumekitError:  # damaged; it is the source's, not needed here
+            known = Provenance()
+    sources = [*known.sources, *names]
+    return Provenance({**known, "sources": list(dict.fromkeys(sources))})
