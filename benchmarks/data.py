@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,6 @@ class Data:
     folder: Path
     extent: Extent = FULL
     _made: dict[Layout, Path] = field(default_factory=dict)
-    _numbers: Callable[[], int] = field(default_factory=lambda: functools.partial(next, itertools.count()))
 
     @functools.cached_property
     def image(self) -> NDArray[np.uint8]:
@@ -133,8 +131,8 @@ class Data:
         return self._made[layout]
 
     def empty(self) -> Path:
-        """Return a path where nothing is yet."""
-        return self.folder / str(self._numbers())
+        """Return a new, empty folder."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
 
     def box(self, number: int, shape: Shape, *, side: int = CUTOUT, grid: int = 1) -> Box:
         """Return the n-th random box inside a shape, corners on a grid; the same one for everybody."""
@@ -157,9 +155,9 @@ def image(shape: Shape) -> NDArray[np.uint8]:
     rng = np.random.default_rng(0)
     tile = (min(256, shape[0]), min(256, shape[1]), min(128, shape[2]))
     noise = rng.standard_normal(tile, np.float32)
-    field = sum(gaussian_filter(noise, s, mode="wrap", truncate=3) * s**1.5 for s in (1.5, 6.0))
+    smooth = sum(gaussian_filter(noise, s, mode="wrap", truncate=3) * s**1.5 for s in (1.5, 6.0))
     grain = rng.standard_normal(tile, np.float32)
-    return _tiled((128 + 60 * field + 6 * grain).clip(0, 255).astype(np.uint8), shape)
+    return _tiled((128 + 60 * smooth + 6 * grain).clip(0, 255).astype(np.uint8), shape)
 
 
 def labels(shape: Shape) -> NDArray[np.uint64]:
@@ -176,7 +174,8 @@ def labels(shape: Shape) -> NDArray[np.uint64]:
 
 def _tiled(tile: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """Mirror a tile until it fills a shape; mirrored, its faces join without seams."""
-    index = [np.abs((np.arange(n) + t) % (2 * t) - t + (np.arange(n) // t % 2 == 0) * -1) for n, t in zip(
-        shape, tile.shape, strict=True
-    )]
+    index = []
+    for size, period in zip(shape, tile.shape, strict=True):
+        at = np.arange(size) % (2 * period)
+        index.append(np.minimum(at, 2 * period - 1 - at))
     return np.asfortranarray(tile[np.ix_(*index)])

@@ -19,7 +19,7 @@ DATA = np.random.default_rng(0).integers(0, 60, 30_000, "u2").tobytes()
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("data", [b"", b"x", bytes(100_000), DATA, DATA * 40], ids=len)
+@pytest.mark.parametrize("data", [b"", b"x", bytes(100_000), DATA, DATA * 10], ids=len)
 def test_round_trip(method, data):
     packed = compress(data, method)
     assert type(packed) is bytes
@@ -91,9 +91,9 @@ def test_changed_bytes_never_break_the_limit(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bombs_stop_at_the_limit(method):
-    bomb = compress(bytes(1 << 27), method, 1)
+    bomb = compress(bytes(1 << 25), method, 1)
     tracemalloc.start()
-    for limit in (0, 1, 1000, (1 << 27) - 1):
+    for limit in (0, 1, 1000, (1 << 25) - 1):
         with pytest.raises(CorruptChunkError, match=str(limit)):
             decompress(bomb, method, limit=limit)
         if limit == 1000:
@@ -111,6 +111,13 @@ def test_bombs_of_many_members_stop_at_the_limit():
 def test_streams_one_after_another(method):
     parts = [DATA, b"tail", DATA[:5000], b"tail", b""]
     assert decompress(b"".join(compress(part, method) for part in parts), method) == b"".join(parts)
+
+
+@pytest.mark.parametrize("method", ONE_AFTER_ANOTHER)
+@pytest.mark.timeout(20)
+def test_very_many_empty_streams_take_no_square_time(method):
+    packed = compress(b"", method)
+    assert decompress(packed * (3_000_000 // len(packed)), method, limit=1) == b""
 
 
 def test_equal_gzip_members_are_not_taken_for_one():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SPAN = re.compile(r"(-?\d{1,19})?:(-?\d{1,19})?")
 
 
-class Three("click.ParamType[Any]"):
+class Three(click.ParamType):
     """Three numbers separated by commas, or one that stands for all.
 
     Parameters
@@ -43,7 +43,7 @@ class Three("click.ParamType[Any]"):
         return numbers
 
 
-class Box("click.ParamType[Any]"):
+class Box(click.ParamType):
     """A half-open box, ``x0:x1,y0:y1,z0:z1``; an end left out is the volume's."""
 
     name = "X0:X1,Y0:Y1,Z0:Z1"

@@ -123,9 +123,7 @@ def _pack(labels: NDArray[Any], size: tuple[int, ...], block: Block) -> list[_Ro
             into = np.arange(len(rows))[:, None] * length + (at >> 5)
             np.add.at(words.reshape(-1), into.ravel(), (index[rows] << (at & 31).astype(np.uint32)).ravel())
         packed.update(zip(rows.tolist(), words, strict=True))
-    return [
-        (int(bits[row]), packed[row], ordered[row][first[row]].view(np.uint32)) for row in range(len(labels))
-    ]
+    return [(int(bits[row]), packed[row], ordered[row][first[row]].view(np.uint32)) for row in range(len(labels))]
 
 
 def _assemble(rows: list[_Row]) -> NDArray[np.uint32] | None:

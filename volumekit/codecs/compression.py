@@ -20,7 +20,8 @@ _LEVELS = {"gzip": (6, 1, 9), "br": (5, 0, 11), "zstd": (3, 1, 22), "xz": (6, 0,
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _DEFLATE_RATIO = 1032  # DEFLATE cannot expand further
 _XZ_MEMORY = 1 << 28  # the dictionary is declared by the file; the highest preset takes 65 MiB
-_PIECE = 1 << 20
+_WINDOW = 1 << 14  # input per step: a stream copies what follows its end, for each of perhaps very many streams
+_PIECE = 1 << 20  # output per step
 
 
 class _Stream(Protocol):
@@ -34,7 +35,7 @@ class _Stream(Protocol):
     def unused_data(self) -> bytes:
         """What follows the stream's end."""
 
-    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
+    def decompress(self, data: bytes | memoryview, max_length: int = ..., /) -> bytes:
         """Return at most ``max_length`` bytes."""
 
 
@@ -134,20 +135,25 @@ def _gzip(data: bytes, limit: int | None) -> bytes:
 
 
 def _streams(method: str, data: bytes, limit: int | None) -> bytes:
-    """Decompress streams that follow one another, never holding much more than ``limit`` bytes."""
+    """Decompress streams that follow one another, never holding much more than ``limit`` bytes.
+
+    Zeros behind the last one are padding.
+    """
+    view, end, at = memoryview(data), len(data.rstrip(b"\0")), 0
     parts, held = [], 0
-    while data:
+    while not at or at < end:
         stream = _STREAMS[method]()
         while not stream.eof:
-            piece = stream.decompress(data, _PIECE)
-            data = getattr(stream, "unconsumed_tail", b"")
+            fed = view[at : at + _WINDOW] if getattr(stream, "needs_input", True) else view[:0]
+            piece = stream.decompress(fed, _PIECE)
+            at += len(fed) - len(getattr(stream, "unconsumed_tail", b""))
+            if not (piece or len(fed) or stream.eof):
+                raise CorruptChunkError(f"the {method} data are cut short")
             parts.append(piece)
             held += len(piece)
             if limit is not None and held > limit:
                 raise _too_large(method, limit)
-            if not piece and not stream.eof and not data:
-                raise CorruptChunkError(f"the {method} data are cut short")
-        data = stream.unused_data.lstrip(b"\0")  # tapes and some writers pad with zeros
+        at -= len(stream.unused_data)
     return b"".join(parts)
 
 

@@ -30,8 +30,8 @@ class Jpeg(Codec):
     """One JPEG picture per chunk: width x, height y*z, 8 bits, grey or RGB.
 
     RGB is written with full colour resolution (4:4:4), as cloud-volume does. TensorStore halves it (4:2:0),
-    made for photographs: in microscopy the channels are separate measurements, and z sections, one below the
-    other in the picture, would blend where they meet. Every subsampling is read, with TensorStore's bits.
+    which suits photographs; in microscopy the channels are separate measurements, and z sections, one below
+    the other in the picture, would blend where they meet. Every subsampling is read, with TensorStore's bits.
 
     Parameters
     ----------

@@ -36,8 +36,7 @@ def picture_size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
         if rows % joined == 0:
             return rows // joined, x * joined
     raise UnsupportedError(
-        f"a chunk of {shape[:3]} voxels fits no picture with sides of at most {longest} pixels; "
-        "use smaller chunks"
+        f"a chunk of {shape[:3]} voxels fits no picture with sides of at most {longest} pixels; use smaller chunks"
     )
 
 
@@ -50,9 +49,7 @@ def to_picture(chunk: NDArray[Any], longest: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels.T).reshape(height, width, len(pixels))
 
 
-def from_picture(
-    picture: NDArray[Any], shape: tuple[int, int, int, int], dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def from_picture(picture: NDArray[Any], shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the chunk of a decoded picture, in Fortran order.
 
     Raises
@@ -67,9 +64,7 @@ def from_picture(
     return np.ascontiguousarray(pixels.T).reshape(shape[::-1]).T
 
 
-def check_picture(
-    kind: str, width: int, height: int, channels: int, shape: tuple[int, int, int, int]
-) -> None:
+def check_picture(kind: str, width: int, height: int, channels: int, shape: tuple[int, int, int, int]) -> None:
     """Raise CorruptChunkError unless the size that a picture declares is the size of the chunk."""
     if width * height != math.prod(shape[:3]):
         wanted = f"{math.prod(shape[:3])} voxels of the shape {shape[:3]}"

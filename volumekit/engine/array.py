@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -83,6 +84,7 @@ class LevelArray:
             level=self.options.compress_level,
             prefix=self.fmt.prefix(self.level) or "",
             executor=pool(self.options.threads),
+            limit=_most_bytes(self.level),
         )
 
     @functools.cached_property
@@ -297,6 +299,12 @@ class LevelArray:
         for x, y, z in iterate_cells(cells_touching(self.level.bounds, self.level.chunk[:3], box)):
             cell = (x, y, z, 0)
             yield cell, self.fmt.key(self.level, cell)
+
+
+def _most_bytes(level: Level) -> int:
+    """Return more bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
+    voxels = math.prod(min(c, n) for c, n in zip(level.chunk, level.shape, strict=True))
+    return 2**16 + 4 * voxels * max(8, level.dtype.itemsize)
 
 
 def _reading(store: ts.TensorStore, index: tuple[Any, ...]) -> Unit[NDArray[Any]]:

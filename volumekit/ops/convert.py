@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs import CODECS, get_codec
+from volumekit.engine.planes import check_planes, reads_planes
 from volumekit.errors import OptionError, UnsupportedError
 from volumekit.formats.precomputed import create_info
 from volumekit.ops.build import Build, choose_method, plan_levels
@@ -195,6 +196,8 @@ def open_input(src: Any, *, threads: int, z_from_name: bool) -> tuple[Volume | N
     if not isinstance(src, Volume):
         options = {"z_from_name": True} if z_from_name else None
         src = Volume(src, parallel=threads, storage_options=options)
+    if reads_planes(src.array()):
+        check_planes(src.array())
     return src, VolumeInput(src, src.mip)
 
 

@@ -9,13 +9,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from volumekit.engine.array import LevelArray
 from volumekit.engine.drive import run
+from volumekit.engine.planes import read_planes, reads_planes
 from volumekit.errors import ShapeError
 from volumekit.model.bbox import Bbox
 from volumekit.ops.run import Report
 from volumekit.volume.volume import Volume
 
 Shift = tuple[int, int, int]
+
+_BLOCK_BYTES = 16 << 20
+_PLANES = 8
+"""Planes read between two reports: at least so many that all threads are busy."""
 
 
 class Input(Protocol):
@@ -71,8 +77,25 @@ class VolumeInput:
 
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box."""
+        array = self.volume.array(self.mip)
+        if reads_planes(array):
+            _read_planes(array, box, out, report)
+            return
         (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
-        run(self.volume.array(self.mip).read((x, y, z, 0), (a, b, c, self.channels), out=out, progress=report))
+        run(array.read((x, y, z, 0), (a, b, c, self.channels), out=out, progress=report))
+
+
+def _read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], report: Report) -> None:
+    """Read an image stack some planes at a time: decoded straight into ``out`` if it has the images' type."""
+    (x, y, low), (a, b, _) = box.minpt.tolist(), box.maxpt.tolist()
+    step = max(_PLANES, _BLOCK_BYTES // max(1, out[:, :, :1].nbytes))
+    for n in range(0, out.shape[2], step):
+        part = out[:, :, n : n + step].transpose(2, 1, 0, 3)
+        exact = part if out.dtype == array.level.dtype else np.empty(part.shape, array.level.dtype)
+        read_planes(array, Bbox((x, y, low + n), (a, b, low + n + len(part))), exact)
+        if exact is not part:
+            np.copyto(part, exact)
+        report(part.nbytes)
 
 
 @dataclass(frozen=True)
@@ -113,7 +136,7 @@ class ArrayInput:
         """Fill ``out`` with the voxels of a box, a few planes at a time."""
         low, high = box.minpt.tolist(), box.maxpt.tolist()
         x, y = slice(low[0], high[0]), slice(low[1], high[1])
-        step = max(1, (8 << 20) // max(1, out[:, :, :1].nbytes))
+        step = max(1, _BLOCK_BYTES // max(1, out[:, :, :1].nbytes))
         for z in range(0, out.shape[2], step):
             part = out[:, :, z : z + step]
             np.copyto(part, self.array[x, y, low[2] + z : low[2] + z + part.shape[2]])

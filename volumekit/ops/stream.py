@@ -132,6 +132,7 @@ class Stream:
         spare = self.arrays[0].empty(self.planes[0].data.shape)
         slabs = list(self._slabs())
         coming = self._read(slabs[0], self.planes[0].data, 0)
+        self._warm_up()
         for number, (_, stop) in enumerate(slabs):
             coming.result()
             base, first = self.planes[0], self._first_needed(0, stop)
@@ -145,6 +146,14 @@ class Stream:
             used = base.data
             base.carry(first, spare)
             spare = used
+
+    def _warm_up(self) -> None:
+        """Load the kernels while the first slab is being read."""
+        if len(self.stage.rungs) > 1:
+            steps = self.stage.steps(1)
+            cell = self.arrays[0].empty((*steps, 1))
+            cell.fill(0)
+            downsample(cell, steps, method=self.method)
 
     def _planes(self, n: int) -> Planes:
         """Return the empty buffer of a level: a chunk and what may be carried over."""

@@ -46,6 +46,8 @@ class SuffixStore(Store):
     executor : Executor, optional
         Where to decompress; default: the thread that finishes the read.
     limit : int, optional
+        Most bytes an object may hold once decompressed; one that holds more is damaged.
+    limit : int, optional
         Most bytes an object may have when decompressed; more is damage.
     """
 

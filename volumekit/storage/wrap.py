@@ -221,6 +221,7 @@ def _wake(waiting: queue.SimpleQueue[tuple[float, _Future[None]] | None]) -> Non
         when, future = item
         time.sleep(max(0.0, when - time.monotonic()))
         future.set_result(None)
+        del item, future  # they hold the store, which is to end this
 
 
 class FaultyStore(Wrapper):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from volumekit.errors import ScaleUnavailableError
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
+from volumekit.model.units import exact
 from volumekit.model.vec import Vec
 from volumekit.volume.index import select
 from volumekit.volume.state import State
@@ -58,6 +61,12 @@ def _vec(values: Sequence[float]) -> Vec:
     """Return whole numbers as integers, anything else as floats."""
     whole = all(float(n).is_integer() for n in values)
     return Vec(*(int(n) if whole else float(n) for n in values))
+
+
+def _scaled(point: Any, source: Level, target: Level) -> list[Fraction]:
+    """Convert voxels of a level to another's, exactly in the decimals of their resolutions."""
+    places = zip(np.asarray(point).tolist(), source.resolution, target.resolution, strict=True)
+    return [exact(p) * exact(a) / exact(b) for p, a, b in places]
 
 
 class Geometry(State):
@@ -121,22 +130,22 @@ class Geometry(State):
             If there is no such mip.
         """
         if isinstance(mip, Sequence | np.ndarray) and not isinstance(mip, str) and np.ndim(mip) == 1:
-            return self._mip_of_resolution([float(n) for n in mip])
+            return self._mip_of_resolution(list(mip))
         try:
             number = int(mip)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(f"a mip is a number or a voxel size, not {mip!r}") from None
         count = len(self.levels)
         if not -count <= number < count or isinstance(mip, str):
             raise ScaleUnavailableError(f"no mip {mip}: there are mips 0 to {count - 1}", url=str(self._url))
         return number % count
 
-    def _mip_of_resolution(self, resolution: Sequence[float]) -> int:
+    def _mip_of_resolution(self, resolution: list[Any]) -> int:
         for number, level in enumerate(self.levels):
-            if list(level.resolution) == list(resolution):
+            if list(level.resolution) == resolution:
                 return number
         known = ", ".join(str(list(level.resolution)) for level in self.levels)
-        raise ScaleUnavailableError(f"no mip of {list(resolution)} nm; there are {known}", url=str(self._url))
+        raise ScaleUnavailableError(f"no mip of {resolution} nm; there are {known}", url=str(self._url))
 
     @property
     def available_mips(self) -> range:
@@ -181,9 +190,10 @@ class Geometry(State):
         """
         source, target = self._level(self.to_mip(mip)), self._level(self.to_mip(to_mip))
         box = Bbox.create(bbox, context=source.bounds)
-        if box.unit == "vx":
-            box = box.convert_units("nm", source.resolution)
-        return box.convert_units("vx", target.resolution).astype(np.int64)
+        if box.unit != "vx":
+            return box.convert_units("vx", target.resolution).astype(np.int64)
+        low, high = _scaled(box.minpt, source, target), _scaled(box.maxpt, source, target)
+        return Bbox([math.floor(n) for n in low], [math.ceil(n) for n in high])
 
     def point_to_mip(self, point: Sequence[float], mip: Any, to_mip: Any) -> Vec:
         """Convert a point from one mip's voxels to another's, rounding down.
@@ -196,10 +206,7 @@ class Geometry(State):
             From and to.
         """
         source, target = self._level(self.to_mip(mip)), self._level(self.to_mip(to_mip))
-        scaled = [
-            float(p) * a / b for p, a, b in zip(point, source.resolution, target.resolution, strict=True)
-        ]
-        return Vec(*(int(np.floor(n)) for n in scaled))
+        return Vec(*(math.floor(n) for n in _scaled(point, source, target)))
 
     def slices_from_global_coords(self, slices: Any) -> tuple[slice, ...]:
         """Convert slices in voxels of mip 0 to slices of the current mip, rounding outward."""

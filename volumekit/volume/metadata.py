@@ -30,7 +30,7 @@ class Metadata(Geometry):
     def info(self, info: Mapping[str, Any]) -> None:
         if not isinstance(self._format, Precomputed):
             raise ReadOnlyError(f"the metadata of {self._format.name} data is not an info", url=str(self._url))
-        self._format = Precomputed(dict(info))
+        self._format = Precomputed(copy.deepcopy(dict(info)))
         self._parsed = None
         self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()
@@ -125,7 +125,6 @@ class Metadata(Geometry):
         ReadOnlyError
             If this volume cannot be written.
         """
-        self._refresh_levels()
         self._check_metadata_writable()
         check_info(self.info)
         self._store.commit(self._format.metadata()).result()
@@ -224,12 +223,12 @@ class Metadata(Geometry):
         self._move(self._url.base.join(name))
 
     def _move(self, url: URL) -> None:
-        _, store, fmt = open_source(
+        found, self._store, self._format = open_source(
             replace(url, format=self._url.format),
             durable=self._options.durable,
             options=self._options.storage_options,
         )
-        self._url, self._store, self._format = replace(url, format=fmt.name), store, fmt
+        self._url, self._redirected = found, found.kvpath != url.kvpath
         self._parsed = self._provenance = None
-        self._mip = min(self._mip, len(fmt.levels) - 1)
+        self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()

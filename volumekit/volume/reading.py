@@ -31,7 +31,7 @@ class Reading(Geometry):
         return self._read_chosen(self._select(index, None))
 
     def _select(self, index: Any, mip: int | None) -> Selection:
-        level = self._level(mip)
+        level = self.array(mip).level
         options = self._options
         chosen = select(
             index, level.bounds, level.channels, resolution=level.resolution, bounded=options.bounded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import math
 import pickle
@@ -13,7 +14,7 @@ import numpy as np
 
 from volumekit.engine.array import LevelArray
 from volumekit.engine.options import IOOptions
-from volumekit.errors import OptionError, ReadOnlyError
+from volumekit.errors import OptionError, ReadOnlyError, ScaleUnavailableError
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import Precomputed
 from volumekit.model.level import Level
@@ -132,7 +133,10 @@ class State:
         self._sources: dict[int, Source] = {}
 
     def _level(self, mip: int | None = None) -> Level:
-        return self.levels[self._mip if mip is None else mip]
+        number, levels = self._mip if mip is None else mip, self.levels
+        if number >= len(levels):
+            raise ScaleUnavailableError(f"mip {number} was removed from the info", url=str(self._url))
+        return levels[number]
 
     def array(self, mip: int | None = None, *, fill_missing: bool | None = None) -> LevelArray:
         """Return one level as the engine sees it.
@@ -148,7 +152,7 @@ class State:
         key = (self._mip if mip is None else mip, fill_missing)
         found = self._arrays.get(key)
         if found is None:
-            level = self._format.levels[key[0]]
+            level = self._level(key[0])
             found = LevelArray(self._store, self._format, level, self._io_options(level, fill_missing))
             self._arrays[key] = found
         return found
@@ -180,7 +184,8 @@ class State:
         if self._redirected:
             raise ReadOnlyError("this volume was reached by a redirect; open its target to write", url=str(self._url))
         if level.locked:
-            raise ReadOnlyError(f"mip {level.key} is locked in the info file", url=str(self._url), key=level.key)
+            why = "lies outside this dataset" if "../" in level.key else "is locked in the info file"
+            raise ReadOnlyError(f"mip {level.key} {why}", url=str(self._url), key=level.key)
 
     def _source(self, mip: int) -> Source:
         found = self._sources.get(mip)
@@ -212,15 +217,13 @@ def _background(color: float, dtype: np.dtype[Any]) -> int | float:
     OptionError
         If the data type cannot hold it.
     """
-    try:
-        with np.errstate(all="ignore"):
+    same, value = False, np.zeros((), dtype)
+    if isinstance(color, int | float | np.integer | np.floating):
+        with contextlib.suppress(OverflowError), np.errstate(all="ignore"):
             value = np.array(color).astype(dtype)
-        same = bool(value == color) or (
-            dtype.kind == "f" and bool(np.isfinite(value) or not math.isfinite(color))
-        )
-    except (TypeError, ValueError, OverflowError):
-        same = False
-    if not same or not isinstance(color, int | float | np.number):
+            rounded = dtype.kind == "f" and (np.isfinite(value) or not math.isfinite(color))
+            same = bool(rounded or value.item() == color)
+    if not same:
         raise OptionError(f"background_color {color!r} is no {dtype} value")
     number: int | float = value.item()
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -131,7 +132,7 @@ class Volume(Shared, Metadata):
         )
         threads(parallel)
         asked = resolve(url, format)
-        self._open(asked, None if info is None else dict(info))
+        self._open(asked, None if info is None else copy.deepcopy(dict(info)))
         self._mip = 0
         self._mip = self.to_mip(mip)
         if provenance is not None:
@@ -141,7 +142,7 @@ class Volume(Shared, Metadata):
         durable, options = self._options.durable, self._options.storage_options
         if info is None:
             found, store, fmt = open_source(url, durable=durable, options=options)
-            self._take(found, store, fmt, redirected=str(replace(found, format=url.format)) != str(url))
+            self._take(found, store, fmt, redirected=found.kvpath != url.kvpath)
             return
         if url.format not in (None, "precomputed"):
             raise UnsupportedError(f"{url.format} data cannot be created from an info", url=str(url))

@@ -76,7 +76,7 @@ class Writing(Reading):
 
     def _prepare(self, index: Any, value: Any, mip: int) -> tuple[Selection, NDArray[Any]] | None:
         """Check everything that can be checked; return the selection and its voxels, 4-D, None if it is empty."""
-        level = self._level(mip)
+        level = self.array(mip).level
         self._check_writable(level)
         chosen = select(
             index,
@@ -129,7 +129,7 @@ class Writing(Reading):
         )
 
     def _write_points(self, index: Any, value: Any) -> None:
-        level = self._level()
+        level = self.array().level
         self._check_writable(level)
         parts = select_points(index, level.bounds, level.channels, resolution=level.resolution)
         if not self._options.non_aligned_writes:
@@ -163,7 +163,7 @@ class Writing(Reading):
             If this level cannot be written.
         """
         number = self._mip if mip is None else self.to_mip(mip)
-        level = self._level(number)
+        level = self.array(number).level
         self._check_writable(level)
         box = self._grid_box(bbox, level)
         if not is_aligned(level.bounds, level.chunk[:3], box):

@@ -22,6 +22,7 @@ from volumekit.errors import CorruptChunkError, ImageStackError, UnsupportedErro
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _MAX_ENTRIES = 4096
 _MAX_VALUES = 1 << 24
+_MAX_SAMPLES = 65535
 _REDUCED, _MASK = 1, 4
 
 
@@ -170,6 +171,8 @@ def _one(tags: Tags, tag: int, default: int | None = None) -> int:
 def _page(tags: Tags, order: Literal["<", ">"]) -> TiffPage:
     """Return the page a directory describes, everything checked that can be without its pixels."""
     height, width, samples = _one(tags, Tag.LENGTH), _one(tags, Tag.WIDTH), _one(tags, Tag.SAMPLES, 1)
+    if not 1 <= samples <= _MAX_SAMPLES:
+        raise CorruptChunkError(f"the TIFF page declares {samples} samples per pixel; the file is damaged")
     compression, photometric = _one(tags, Tag.COMPRESSION, 1), _one(tags, Tag.PHOTOMETRIC, 1)
     if compression not in DENSEST:
         readable = "none, LZW, deflate, PackBits, JPEG, LZMA and Zstandard"
@@ -193,7 +196,7 @@ def _page(tags: Tags, order: Literal["<", ">"]) -> TiffPage:
         tile=(rows, _one(tags, Tag.TILE_WIDTH) if tiled else width),
         offsets=tags.get(Tag.TILES, tags.get(Tag.STRIPS, ())),
         counts=tags.get(Tag.TILE_BYTES, tags.get(Tag.STRIP_BYTES, ())),
-        tables=bytes(tags.get(Tag.JPEG_TABLES, ())),
+        tables=bytes(value & 255 for value in tags.get(Tag.JPEG_TABLES, ())),
         colours=tags.get(Tag.COLOURS, ()),
     )
     _check_kind(page, tags)
@@ -203,7 +206,7 @@ def _page(tags: Tags, order: Literal["<", ">"]) -> TiffPage:
 def _sample_type(tags: Tags, samples: int) -> tuple[int, np.dtype[Any]]:
     """Return bits per sample, and the data type of the voxels."""
     kinds = set(zip(_each(tags, Tag.BITS, samples), _each(tags, Tag.SAMPLE_FORMAT, samples), strict=True))
-    (bits, kind), *others = kinds or {(0, 0)}
+    (bits, kind), *others = kinds
     name = {1: "uint", 2: "int", 3: "float", 4: "uint"}.get(kind, "unknown")
     if others or (bits, name) not in _SAMPLE_TYPES:
         found = ", ".join(f"{bits}-bit {kind}" for bits, kind in sorted(kinds))
@@ -247,7 +250,7 @@ def _check_kind(page: TiffPage, tags: Tags) -> None:
 def _checked(page: TiffPage) -> TiffPage:
     """Check the sizes a directory declares against the bytes it points to."""
     rows, columns = page.tile
-    if rows < 1 or columns < 1 or page.samples < 1:
+    if rows < 1 or columns < 1:
         raise CorruptChunkError("the TIFF page declares empty strips or tiles; the file is damaged")
     check_size(page.width, page.height, DENSEST[page.compression] * sum(page.counts) * 8 // page.bits)
     wanted = math.prod(page.grid)
@@ -255,7 +258,7 @@ def _checked(page: TiffPage) -> TiffPage:
     if found < wanted:
         raise CorruptChunkError(f"the TIFF page has {found} strips or tiles where {wanted} are needed")
     page = replace(page, offsets=page.offsets[:wanted], counts=page.counts[:wanted])
-    if not all(page.offsets) or not all(page.counts):
+    if min(page.offsets) < 1 or min(page.counts) < 1:
         raise CorruptChunkError("parts of the TIFF page were never stored; write the file again")
     if rows * columns * page.samples * page.dtype.itemsize > 64 * page.nbytes + (1 << 26):
         raise CorruptChunkError(f"the TIFF page declares tiles of {columns} x {rows} pixels; it is damaged")

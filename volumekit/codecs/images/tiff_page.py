@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from volumekit.codecs.images.jpeg import jpeg_page
 from volumekit.codecs.images.page import Bytes, ByteSource, Page
 from volumekit.errors import CorruptChunkError
 
@@ -213,6 +214,9 @@ class TiffPage(Page):
     def _jpeg(self, data: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
         import imagecodecs
 
+        declared = jpeg_page(Bytes(data))
+        if not shape[0] <= declared.height <= self.tile[0] or declared.shape[1:] != shape[1:]:
+            raise CorruptChunkError(f"a JPEG strip or tile declares {declared}, where {shape} was expected")
         colour = shape[2] == 3
         stored = "YCBCR" if self.photometric == 6 else "RGB"
         picture = imagecodecs.jpeg8_decode(
@@ -223,10 +227,7 @@ class TiffPage(Page):
         )
         if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
             raise _cut_short()
-        picture = picture.reshape(*picture.shape[:2], -1)
-        if picture.shape[0] < shape[0] or picture.shape[1:] != shape[1:] or picture.dtype != self.dtype:
-            raise CorruptChunkError(f"a JPEG strip or tile decodes to {picture.shape}, not to {shape}")
-        pixels: NDArray[Any] = picture[: shape[0]]
+        pixels: NDArray[Any] = picture.reshape(declared.shape)[: shape[0]]
         return pixels
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from volumekit.codecs import CODECS
 from volumekit.errors import MetadataError, OptionError
 from volumekit.model.bbox import Bbox
+from volumekit.model.grid import coarser_bounds
 from volumekit.model.level import CodecSpec, Level, Sharding
+from volumekit.model.units import exact
 
 DATA_TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 LAYER_TYPES = ("image", "segmentation")
@@ -47,8 +51,17 @@ def load_info(data: bytes) -> Info:
 
 
 def dump_info(info: Mapping[str, Any]) -> bytes:
-    """Return the text of an info file: sorted keys, indented by two, as CloudVolume writes it."""
-    return json.dumps(info, sort_keys=True, indent=2, default=_plain).encode()
+    """Return the text of an info file: sorted keys, indented by two, as CloudVolume writes it.
+
+    Raises
+    ------
+    OptionError
+        If it holds what JSON cannot.
+    """
+    try:
+        return json.dumps(info, sort_keys=True, indent=2, default=_plain, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(f"the info cannot be stored as JSON: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -110,7 +123,8 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
     chunk = _chunk(scale, size)
     if math.prod(chunk) * channels * dtype.itemsize > MAX_CHUNK_BYTES:
         raise MetadataError(f"one chunk of scale {key!r} would take more than 4 GiB: {chunk}", key="info")
-    sharding = scale.get("sharding")
+    sharding, codec = scale.get("sharding"), _codec(scale)
+    misfit = CODECS[codec.name].supports(dtype, channels) if codec.name in CODECS else None
     return Level(
         key=key,
         bounds=Bbox(offset, end),
@@ -118,10 +132,10 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
         dtype=dtype,
         channels=channels,
         resolution=_resolution(scale),
-        codec=_codec(scale),
+        codec=codec,
         sharding=Sharding("neuroglancer_uint64_sharded_v1", sharding) if isinstance(sharding, dict) else None,
-        error=None if sharding is None else _no_shards(key),
-        locked=bool(scale.get("locked", False)),
+        error=misfit if sharding is None else _no_shards(key),
+        locked=bool(scale.get("locked", False)) or posixpath.normpath(key).startswith("../"),
     )
 
 
@@ -143,7 +157,7 @@ def _codec(scale: Mapping[str, Any]) -> CodecSpec:
 def _chunk(scale: Mapping[str, Any], size: Sequence[int]) -> tuple[int, int, int]:
     """Return the first chunk size, cut at the volume's: a chunk never holds more than that."""
     sizes = scale.get("chunk_sizes")
-    if not isinstance(sizes, list) or not sizes:
+    if not isinstance(sizes, list | tuple | np.ndarray) or len(sizes) == 0:
         raise MetadataError("chunk_sizes is missing or empty", key="info")
     x, y, z = _three(sizes[0], "chunk_sizes", least=1)
     if math.prod(min(a, b) for a, b in zip((x, y, z), size, strict=True)) * 1 > MAX_CHUNK_BYTES:
@@ -169,7 +183,7 @@ def _resolution(scale: Mapping[str, Any]) -> tuple[float, float, float]:
 
 
 def _three(value: Any, name: str, *, least: int) -> list[int]:
-    if not isinstance(value, list | tuple) or len(value) != 3:
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) != 3:
         raise MetadataError(f"{name} is {value!r}, not three integers", key="info")
     return [_whole(n, name, least=least) for n in value]
 
@@ -208,14 +222,14 @@ def make_scale(
     """Return one entry of ``scales``; all vectors are (x, y, z), ``resolution`` in nm."""
     scale: Info = {
         "key": key,
-        "size": [int(n) for n in size],
-        "voxel_offset": [int(n) for n in offset],
+        "size": [_number(n) for n in size],
+        "voxel_offset": [_number(n) for n in offset],
         "resolution": [_number(n) for n in resolution],
-        "chunk_sizes": [[int(n) for n in chunk_size]],
+        "chunk_sizes": [[_number(n) for n in chunk_size]],
         "encoding": encoding,
     }
     if encoding == "compressed_segmentation":
-        scale["compressed_segmentation_block_size"] = [int(n) for n in block_size]
+        scale["compressed_segmentation_block_size"] = [_number(n) for n in block_size]
     return scale
 
 
@@ -234,22 +248,28 @@ def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: An
         (x, y, z).
     **changes
         Members that differ: ``encoding``, ``chunk_size``, ``key`` …
+
+    Raises
+    ------
+    OptionError
+        If a factor is not a positive integer.
     """
     offset = finer.get("voxel_offset", [0, 0, 0])
     end = [a + n for a, n in zip(offset, finer["size"], strict=True)]
-    low = [a // f for a, f in zip(offset, factor, strict=True)]
-    high = [-(-b // f) for b, f in zip(end, factor, strict=True)]
-    resolution = [r * f for r, f in zip(finer["resolution"], factor, strict=True)]
+    coarse = coarser_bounds(Bbox(offset, end), factor)
+    resolution = [float(exact(r) * f) for r, f in zip(finer["resolution"], factor, strict=True)]
+    encoding = changes.pop("encoding", None) or finer["encoding"]
     scale = make_scale(
         key=changes.pop("key", None) or scale_key(resolution),
-        size=[b - a for a, b in zip(low, high, strict=True)],
-        offset=low,
+        size=coarse.size(),
+        offset=coarse.minpt,
         resolution=resolution,
         chunk_size=changes.pop("chunk_size", None) or finer["chunk_sizes"][0],
-        encoding=changes.pop("encoding", None) or finer["encoding"],
+        encoding=encoding,
         block_size=finer.get("compressed_segmentation_block_size", (8, 8, 8)),
     )
-    return {**scale, **{name: finer[name] for name in _SETTINGS[:4] if name in finer}, **changes}
+    kept = _SETTINGS[:4] if encoding == finer["encoding"] else ()
+    return {**scale, **{name: finer[name] for name in kept if name in finer}, **changes}
 
 
 def create_info(
@@ -320,14 +340,21 @@ def create_info(
     info: Info = {
         "@type": _TYPE,
         "type": layer_type,
-        "data_type": str(np.dtype(data_type)),
-        "num_channels": int(num_channels),
+        "data_type": _type_name(data_type),
+        "num_channels": _number(num_channels),
         "scales": scales,
     }
     folders = {"mesh": mesh, "skeletons": skeletons, "redirect": redirect}
     info |= {name: name if value is True else value for name, value in folders.items() if value}
     check_info(info)
     return info
+
+
+def _type_name(data_type: Any) -> str:
+    try:
+        return np.dtype(data_type).name
+    except TypeError:
+        return str(data_type)
 
 
 def check_info(info: Mapping[str, Any]) -> None:

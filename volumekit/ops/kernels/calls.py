@@ -31,7 +31,8 @@ def _flat(array: NDArray[Any], *, writeable: bool) -> NDArray[Any]:
     else:
         last = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
         memory = as_strided(array, (last // array.itemsize + 1,), (array.itemsize,))
-    memory.flags.writeable = writeable
+    if not writeable:
+        memory.flags.writeable = False
     return memory if array.dtype.kind == "f" else memory.view(f"u{array.itemsize}")
 
 

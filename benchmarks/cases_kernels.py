@@ -1,0 +1,61 @@
+"""Downsampling against tinybrain, on the arrays of `benchmarks.kernels`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import kernels
+from benchmarks.bars import at_most
+from benchmarks.data import TINY, Data
+from benchmarks.harness import Case, Contest, Sample, timed
+from benchmarks.ours import OURS, TINYBRAIN
+from volumekit.ops.kernels import downsample
+
+ARRAYS = (("mean", "uint8 noise", kernels.image), ("mode", "uint64 blocks", kernels.segmentation))
+Make = Callable[[Any], NDArray[Any]]
+
+
+def cases() -> Iterator[Case]:
+    """Yield a case per method and factor."""
+    for method, kind, make in ARRAYS:
+        for factor in kernels.FACTORS:
+            name = f"downsample {method} {'x'.join(map(str, factor))}, {kind}"
+            yield Case(name, functools.partial(one_level, method, make, factor))
+
+
+def one_level(method: str, make: Make, factor: tuple[int, int, int], data: Data) -> Contest:
+    """Compute one coarser level of an array in memory."""
+    array = make(kernels.TINY if data.extent is TINY else kernels.SHAPE)
+    peer = kernels.peer(method)
+
+    def ours(_: None) -> Any:
+        return downsample(array, factor, method=method)
+
+    def theirs(_: None) -> Any:
+        assert peer is not None
+        return peer(array, factor=factor, num_mips=1)[0]
+
+    def check() -> None:
+        if peer is not None:
+            _check_alike(method, ours(None), theirs(None))
+
+    samples: dict[str, Sample | None] = {OURS: _sample(ours), TINYBRAIN: _sample(theirs) if peer else None}
+    return Contest(samples, check, (at_most(1.0, TINYBRAIN),))
+
+
+def _sample(call: Callable[[None], Any]) -> Sample:
+    return timed(call, lambda _: None)
+
+
+def _check_alike(method: str, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
+    """Raise unless both do the same: tinybrain's mean rounds down, and its mode breaks ties another way."""
+    assert ours.shape == theirs.shape, f"{ours.shape} and {theirs.shape}"
+    if method == "mean":
+        assert np.abs(ours.astype(np.int16) - theirs).max() <= 1, "the means differ by more than rounding"
+    else:
+        assert (ours == theirs).mean() > 0.9, "the modes differ by more than ties"

@@ -1,0 +1,95 @@
+"""What takes a fresh process each time: peak memory and imports."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bars import at_most_itself
+from benchmarks.data import CUTOUT, Data, Shape
+from benchmarks.harness import Case, Contest, Sample
+from benchmarks.ours import CLOUDVOLUME, OURS, TENSORSTORE, VolumekitVolume, contestants, installed
+
+PEERS = (TENSORSTORE, CLOUDVOLUME)
+IMPORTS = {OURS: "import volumekit", TENSORSTORE: "import tensorstore", CLOUDVOLUME: "import cloudvolume"}
+NAMES = IMPORTS | {OURS: "from volumekit import Volume"}
+
+
+def cases() -> Iterator[Case]:
+    """Yield peak memory of a large read, and imports."""
+    yield Case("peak memory, 512^3 uint8 raw 64^3", peak_memory)
+    yield Case("import", functools.partial(imports, IMPORTS, bar=0.050))
+    yield Case("import and name Volume", functools.partial(imports, NAMES, bar=None))
+
+
+def peak_memory(data: Data) -> Contest:
+    """Read a large box; samples are the growth of resident memory over the size of the box."""
+    path = _dataset(data)
+    probe = functools.partial(_probe, path=path, shape=data.extent.large)
+
+    def contestant(name: str) -> Sample:
+        def sample(_: int) -> float:
+            told = probe(name)
+            return float(told["growth"] / told["cutout"])
+
+        return sample
+
+    def check() -> None:
+        crcs = {name: probe(name)["crc"] for name in (OURS, *PEERS) if installed(name)}
+        assert len(set(crcs.values())) == 1, f"not the same voxels: {crcs}"
+
+    return Contest(contestants(contestant, PEERS), check, (at_most_itself(1.15, "1.15x the cutout"),), unit="x cutout")
+
+
+def _dataset(data: Data) -> Path:
+    path = data.empty()
+    VolumekitVolume.create(path, _repeated(data.image, data.extent.large), chunk=(CUTOUT,) * 3)
+    return path
+
+
+def _repeated(tile: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    index = [np.arange(n) % size for n, size in zip(shape, tile.shape, strict=True)]
+    return np.asfortranarray(tile[np.ix_(*index)])
+
+
+def _probe(name: str, *, path: Path, shape: Shape) -> dict[str, Any]:
+    arguments = [name, str(path), *map(str, shape)]
+    told: dict[str, Any] = json.loads(_python("-m", "benchmarks.memory_probe", *arguments).splitlines()[-1])
+    return told
+
+
+def imports(code: dict[str, str], data: Data, *, bar: float | None) -> Contest:
+    """Import in a fresh process; samples are the seconds over those of a bare Python started just before."""
+
+    def contestant(name: str) -> Sample:
+        def sample(_: int) -> float:
+            bare = _seconds("pass")
+            return _seconds(code[name]) - bare
+
+        return sample
+
+    bars = () if bar is None else (at_most_itself(bar, f"{bar * 1e3:g} ms"),)
+    return Contest(contestants(contestant, PEERS), lambda: None, bars)
+
+
+def _seconds(code: str) -> float:
+    start = time.perf_counter()
+    _python("-c", code)
+    return time.perf_counter() - start
+
+
+def _python(*arguments: str) -> str:
+    """Run Python where all that is importable here is importable."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout

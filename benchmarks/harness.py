@@ -1,0 +1,123 @@
+"""Cases, and measuring them: the contestants take turns, so that whatever disturbs one disturbs all."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from benchmarks.bars import Bar
+from benchmarks.data import Data
+
+T = TypeVar("T")
+
+Sample = Callable[[int], float]
+"""Measures once. Told how many measurements went before, so that all contestants read the same boxes."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is measured in a case.
+
+    Attributes
+    ----------
+    contestants : mapping
+        What measures each program, volumekit first; None for a program that is not installed.
+    check : callable
+        Raises `AssertionError` unless all contestants do the same thing; called before anything is measured.
+    bars : tuple of Bar
+        What volumekit has to reach.
+    unit : str
+        ``ms`` where samples are seconds, else what they are.
+    calls : int
+        Measurements in a row per turn.
+    """
+
+    contestants: Mapping[str, Sample | None]
+    check: Callable[[], None]
+    bars: tuple[Bar, ...] = ()
+    unit: str = "ms"
+    calls: int = 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """A contest that has a name and is prepared only if it is wanted."""
+
+    name: str
+    build: Callable[[Data], Contest]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured.
+
+    Attributes
+    ----------
+    name : str
+        The case's name.
+    samples : dict
+        All measurements of each contestant; none of one that is not installed.
+    bars : tuple of Bar
+        The case's bars.
+    unit : str
+        The case's unit.
+    """
+
+    name: str
+    samples: dict[str, list[float]]
+    bars: tuple[Bar, ...]
+    unit: str
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Median per contestant that took part."""
+        return {name: statistics.median(taken) for name, taken in self.samples.items() if taken}
+
+    @property
+    def minima(self) -> dict[str, float]:
+        """Minimum per contestant that took part."""
+        return {name: min(taken) for name, taken in self.samples.items() if taken}
+
+
+def timed(call: Callable[[T], Any], given: Callable[[int], T]) -> Sample:
+    """Return a sample of the seconds that a call takes; what prepares it, and its argument, does not count."""
+
+    def sample(number: int) -> float:
+        argument = given(number)
+        start = time.perf_counter()
+        result = call(argument)
+        taken = time.perf_counter() - start
+        del result
+        return taken
+
+    return sample
+
+
+def measure(case: Case, data: Data) -> Result:
+    """Check and measure a case: one turn to warm up, then ``data.extent.rounds`` turns that count."""
+    contest = case.build(data)
+    contest.check()
+    samples: dict[str, list[float]] = {name: [] for name in contest.contestants}
+    present = [(name, sample) for name, sample in contest.contestants.items() if sample is not None]
+    for turn in range(data.extent.rounds + 1):
+        first = turn % len(present)
+        for name, sample in present[first:] + present[:first]:
+            numbers = range(turn * contest.calls, (turn + 1) * contest.calls)
+            taken = _undisturbed(sample, numbers)
+            if turn:
+                samples[name].extend(taken)
+    return Result(case.name, samples, contest.bars, contest.unit)
+
+
+def _undisturbed(sample: Sample, numbers: range) -> list[float]:
+    """Measure without garbage collection, and without the garbage of others."""
+    gc.collect()
+    gc.disable()
+    try:
+        return [sample(number) for number in numbers]
+    finally:
+        gc.enable()
