@@ -15,21 +15,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bars import at_most_itself
+from benchmarks.bars import Bar, at_most_itself, at_most_more
 from benchmarks.data import CUTOUT, Data, Shape
 from benchmarks.harness import Case, Contest, Sample
-from benchmarks.ours import CLOUDVOLUME, OURS, TENSORSTORE, VolumekitVolume, contestants, installed
+from benchmarks.ours import BARE, CLOUDVOLUME, OURS, TENSORSTORE, VolumekitVolume, contestants, installed
 
 PEERS = (TENSORSTORE, CLOUDVOLUME)
-IMPORTS = {OURS: "import volumekit", TENSORSTORE: "import tensorstore", CLOUDVOLUME: "import cloudvolume"}
+IMPORTS = {
+    OURS: "import volumekit",
+    BARE: "pass",
+    TENSORSTORE: "import tensorstore",
+    CLOUDVOLUME: "import cloudvolume",
+}
 NAMES = IMPORTS | {OURS: "from volumekit import Volume"}
 
 
 def cases() -> Iterator[Case]:
     """Yield peak memory of a large read, and imports."""
     yield Case("peak memory, 512^3 uint8 raw 64^3", peak_memory)
-    yield Case("import", functools.partial(imports, IMPORTS, bar=0.050))
-    yield Case("import and name Volume", functools.partial(imports, NAMES, bar=None))
+    yield Case("import", functools.partial(imports, IMPORTS, bars=(at_most_more(0.050, BARE),)))
+    yield Case("import and name Volume", functools.partial(imports, NAMES, bars=()))
 
 
 def peak_memory(data: Data) -> Contest:
@@ -68,18 +73,13 @@ def _probe(name: str, *, path: Path, shape: Shape) -> dict[str, Any]:
     return told
 
 
-def imports(code: dict[str, str], data: Data, *, bar: float | None) -> Contest:
-    """Import in a fresh process; samples are the seconds over those of a bare Python started just before."""
+def imports(code: dict[str, str], data: Data, *, bars: tuple[Bar, ...]) -> Contest:
+    """Import in a fresh process; bare Python takes part to be subtracted."""
 
     def contestant(name: str) -> Sample:
-        def sample(_: int) -> float:
-            bare = _seconds("pass")
-            return _seconds(code[name]) - bare
+        return lambda _: _seconds(code[name])
 
-        return sample
-
-    bars = () if bar is None else (at_most_itself(bar, f"{bar * 1e3:g} ms"),)
-    return Contest(contestants(contestant, PEERS), lambda: None, bars)
+    return Contest(contestants(contestant, (BARE, *PEERS)), lambda: None, bars)
 
 
 def _seconds(code: str) -> float:

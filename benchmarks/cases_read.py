@@ -63,7 +63,7 @@ def open_volumes(layout: Layout, data: Data) -> dict[str, PeerVolume]:
 
 
 def check_reads(volumes: dict[str, PeerVolume], layout: Layout, data: Data, boxes: list[Box]) -> None:
-    """Raise unless everybody reads the same voxels: what was written, or, where that is lossy, what TensorStore reads."""
+    """Raise unless everybody reads what was written or, where that is lossy, what TensorStore reads."""
     for box in boxes:
         voxels = {name: np.asarray(volume.read(box)) for name, volume in volumes.items()}
         wanted = voxels[TENSORSTORE] if layout.tolerance else data.array(layout)[box][..., np.newaxis]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OURS, TENSORSTORE, CLOUDVOLUME, TINYBRAIN = "volumekit", "tensorstore", "cloud-volume", "tinybrain"
+BARE = "bare Python"
 INSTALL = "pip install 'volumekit[peers]'"
 
 
@@ -76,7 +77,7 @@ PROGRAMS: dict[str, type[PeerVolume]] = {
 
 def installed(name: str) -> bool:
     """Tell whether a program can take part."""
-    return name == OURS or available()[name.replace("-", "")] is not None
+    return name in (OURS, BARE) or available()[name.replace("-", "")] is not None
 
 
 def contestants(make: Callable[[str], T], peers: Sequence[str]) -> dict[str, T | None]:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from benchmarks.bars import Bar
 from benchmarks.harness import Result
-from benchmarks.ours import INSTALL, OURS, TINYBRAIN, installed
+from benchmarks.ours import INSTALL, OURS
 from benchmarks.peers import available
 
-COLUMNS = "{:<36} {:<13} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}"
+COLUMNS = "{:<39} {:<13} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}"
 HEAD = COLUMNS.format("case", "program", "median", "minimum", "ours/it", "it/ours", "by min.", "bar", "met").rstrip()
 MET = {True: "yes", False: "NO", None: "not measured"}
 
@@ -68,14 +69,16 @@ def _numbers(result: Result, name: str) -> list[str]:
     return [*shown, *(f"{ratio:.2f}" for ratio in ratios)]
 
 
-def _met(result: Result, bar: Any) -> str:
+def _met(result: Result, bar: Bar) -> str:
     """Tell whether a bar is met; by the minima as well where they disagree, as on a busy machine."""
     met, least = bar.verdict(result.medians), bar.verdict(result.minima)
     return MET[met] if met == least else f"{MET[met]} (by minima {MET[least]})"
 
 
 def _value(value: float, unit: str) -> str:
-    return f"{value * 1e3:.3g} ms" if unit == "ms" and value < 1 else f"{value * 1e3:.0f} ms" if unit == "ms" else f"{value:.3f}x"
+    if unit != "ms":
+        return f"{value:.3f}x"
+    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value * 1e3:.0f} ms"
 
 
 def to_json(results: Sequence[Result], about: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +98,3 @@ def _plain(result: Result) -> dict[str, Any]:
         ],
         "samples": result.samples,
     }
-
-
-__all__ = ["circumstances", "header", "rows", "to_json"]

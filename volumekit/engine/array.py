@@ -157,6 +157,9 @@ class LevelArray:
         self, low: Point, high: Point, step: Point, array: NDArray[Any], size: int
     ) -> Iterator[tuple[Domain, NDArray[Any]]]:
         """Cut a box and the array that holds its voxels into pieces of whole chunks."""
+        if array.nbytes <= size and step == ONE:
+            yield _domain(low, high, step), array
+            return
         for a, b in pieces(self.level, low, high, size=size):
             first = [-(-(p - o) // s) for p, o, s in zip(a, low, step, strict=True)]
             last = [-(-(p - o) // s) for p, o, s in zip(b, low, step, strict=True)]
@@ -214,8 +217,8 @@ class LevelArray:
         """
         forkguard.check()
         target = self._writable(low, high, step)
-        landed: list[Bbox] = []
-        failed: list[Bbox] = []
+        landed: list[Domain] = []
+        failed: list[Domain] = []
         units = (
             self._write_piece(target, domain, view, (landed, failed), progress)
             for domain, view in self._cut(low, high, step, array, WRITE_BYTES)
@@ -223,7 +226,7 @@ class LevelArray:
         try:
             yield from overlap(units, depth=IN_FLIGHT, finish=True)
         except VolumekitError as error:
-            error.landed, error.unknown = tuple(landed), tuple(failed)
+            error.landed, error.unknown = tuple(map(_box, landed)), tuple(map(_box, failed))
             raise
 
     def _writable(self, low: Point, high: Point, step: Point = ONE) -> ts.TensorStore:
@@ -241,15 +244,15 @@ class LevelArray:
         target: ts.TensorStore,
         domain: Domain,
         array: NDArray[Any],
-        outcome: tuple[list[Bbox], list[Bbox]],
+        outcome: tuple[list[Domain], list[Domain]],
         progress: Progress | None,
     ) -> Unit[None]:
         try:
             yield target[domain].write(array)
         except Exception as error:
-            outcome[1].append(_box(domain))
+            outcome[1].append(domain)
             raise self._named(error, domain) from error
-        outcome[0].append(_box(domain))
+        outcome[0].append(domain)
         if progress is not None:
             progress(array.nbytes)
 

@@ -27,7 +27,7 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
     if native is None or kvstore is None:
         return None
     forkguard.check()
-    path = posixpath.normpath(kvstore["path"] + native.path) + "/"
+    path = posixpath.normpath(kvstore["path"] + native.path).rstrip("/") + "/"
     spec = {
         **native.spec,
         "kvstore": {**kvstore, "path": path},

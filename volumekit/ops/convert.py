@@ -159,7 +159,7 @@ def convert(
         factor=step,
         **{name: value for name, value in settings.items() if value is not None},
     )
-    target = Volume(url.kvpath, info=info, compress=compress, parallel=threads)
+    target = Volume(str(url), info=info, compress=compress, parallel=threads)
     _check_encoding(target)
     _check_apart(volume, target)
     method = choose_method(method, layer_type)
@@ -180,7 +180,7 @@ def convert(
     shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
     Build(plan, shifted(source, shift), target, method, threads).run(progress=progress, verb="Converting")
     finish(target)
-    return Volume(url.kvpath)
+    return Volume(target.cloudpath)
 
 
 def open_input(src: Any, *, threads: int, z_from_name: bool) -> tuple[Volume | None, Input]:

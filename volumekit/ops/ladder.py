@@ -96,7 +96,7 @@ class Ladder:
                 made = Pass(tasks, size, 0, rungs, copies, halo)
                 read = sum(int(made.source(task.box).volume()) for task in tasks)
                 return replace(made, nbytes=read * rungs[0].voxel_bytes)
-        raise self._too_little(rungs, copies=copies, halo=halo)
+        raise self._too_little()
 
     def _rungs(self, base: int, count: int) -> tuple[Rung, ...]:
         factor = (1, 1, 1)
@@ -129,13 +129,26 @@ class Ladder:
         columns = _most(lambda n: fits(n * unit[0], unit[1]), -(-size[0] // unit[0]))
         return (columns * unit[0], unit[1], z) if columns else None
 
-    def _too_little(self, rungs: Sequence[Rung], *, copies: bool, halo: int) -> OptionError:
-        unit = superblock(rungs, copies=copies)
-        least = PROGRAM_BYTES + column_bytes(rungs, *unit[:2], halo=halo, threads=self.threads)
-        wanted = math.ceil(least / 10**6)
+    def _too_little(self) -> OptionError:
+        wanted = math.ceil((PROGRAM_BYTES + self._least()) / 10**6)
         return OptionError(
-            f"memory of {format_amount(self.memory)} is too little: one column of {list(rungs[0].chunk)} chunks takes "
-            f"{wanted} MB, the program included; give at least that (memory=\"{wanted}MB\") or smaller chunks"
+            f"memory of {format_amount(self.memory)} is too little: one column of {list(self.levels[0].chunk[:3])} "
+            f'chunks takes {wanted} MB, the program included; give at least that (memory="{wanted}MB") or smaller '
+            "chunks"
+        )
+
+    def _least(self) -> int:
+        """Return what one column of chunks takes, one level at a time."""
+        passes = [(self._rungs(0, 0), True)] if self.copies else []
+        passes += [(self._rungs(n, 1), False) for n in range(len(self.factors))]
+        return max(
+            column_bytes(
+                rungs,
+                *superblock(rungs, copies=copies)[:2],
+                halo=0 if copies else self.halo,
+                threads=self.threads,
+            )
+            for rungs, copies in passes
         )
 
 

@@ -165,8 +165,9 @@ def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: i
     chunk = max(
         math.prod(min(n, _size(rung, axis)) for axis, n in enumerate(rung.chunk)) * rung.voxel_bytes for rung in rungs
     )
-    filtering = 48 * threads * (1 << 20) if halo else 0  # float64 copies of a million voxels
-    return total + WRITING_BYTES + 4 * max(0, chunk - (4 << 20)) + filtering
+    filtering = 64 * threads * (1 << 20) if halo else 0  # float64 copies of a million voxels
+    writing = min(WRITING_BYTES, 2 * total) + 4 * max(0, chunk - (4 << 20))
+    return total + writing + filtering
 
 
 def _size(rung: Rung, axis: int) -> int:

@@ -89,9 +89,7 @@ class KvStore(Store):
 
         return _Mapped(future, settle)
 
-    def commit(
-        self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
-    ) -> Future[Mapping[str, bytes]]:
+    def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write or delete keys, one object each."""
         forkguard.check()
         if not self.writable:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
+from volumekit.errors import CorruptChunkError
 from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, gather, then
 
 Compression = str | Literal[False] | None
@@ -47,8 +48,6 @@ class SuffixStore(Store):
         Where to decompress; default: the thread that finishes the read.
     limit : int, optional
         Most bytes an object may hold once decompressed; one that holds more is damaged.
-    limit : int, optional
-        Most bytes an object may have when decompressed; more is damage.
     """
 
     def __init__(
@@ -111,13 +110,20 @@ class SuffixStore(Store):
             place = VARIANTS.index(variant) | (0 if doubled is None else _DOUBLED)
             data = value.data
             if variant != PLAIN and (start, stop) != (0, 0):
-                data = decompress(data, variant, limit=self._limit)[slice(start, stop)]
+                data = self._decompress(_stored(key, variant), data, variant)[slice(start, stop)]
             return value._replace(data=data, stamp=value.stamp + bytes([place]))
 
         target = self.target
         moves = target is not None and VARIANTS.index(target) > VARIANTS.index(variant)
         stale = self._base.find([_stored(key, target)]) if moves and target else done(None)
         return then(stale, unpack, executor=None if variant == PLAIN else self._executor)
+
+    def _decompress(self, name: str, data: bytes, method: str) -> bytes:
+        try:
+            return decompress(data, method, limit=self._limit)
+        except CorruptChunkError as error:
+            error.url, error.key = self.url, name
+            raise
 
     def commit(
         self, changes: Mapping[str, bytes | None], if_match: bytes | None = None

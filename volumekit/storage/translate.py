@@ -17,7 +17,6 @@ from volumekit.errors import (
 )
 
 _STATUS = re.compile(r"^([A-Z_]{5,}): ")
-_LENGTH = "Expected chunk length to be"
 _FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
 
 _MEANING: dict[str, tuple[type[VolumekitError], str]] = {
@@ -64,10 +63,23 @@ def translate(
     if found is None:
         kind: type[VolumekitError] = OutOfBoundsError if isinstance(error, IndexError) else StorageError
         return kind(str(error), url=url, key=key, box=box)
-    found = "DATA_LOSS" if _LENGTH in str(error) else found
+    if found == "FAILED_PRECONDITION" and _undecodable(str(error)):
+        found = "DATA_LOSS"
     kind, advice = _MEANING.get(found, (StorageError, "the storage failed"))
     named = _FILE.search(str(error))
-    return kind(f"{advice}: {_readable(error)}", url=url, key=named[1] if named else key, box=box)
+    key = _relative(named[1], url) if named else key
+    return kind(f"{advice}: {_readable(error)}", url=url, key=key, box=box)
+
+
+def _undecodable(text: str) -> bool:
+    """Tell decoding errors from those of the operating system, which have the same status."""
+    return "Error reading" in text and "OS error" not in text
+
+
+def _relative(path: str, url: str | None) -> str:
+    """Return the key of a file within the dataset."""
+    root = (url or "").rpartition("://")[2].rstrip("/") + "/"
+    return path.removeprefix(root) if len(root) > 1 else path
 
 
 def _readable(error: BaseException) -> str:

@@ -118,10 +118,10 @@ class VolumeCutout(np.ndarray[Any, Any]):
 
     def __array_finalize__(self, obj: Any) -> None:
         self._source = getattr(obj, "_source", None)
-        place = getattr(obj, "_place", None)
-        same = place is not None and self.shape == obj.shape
-        moved = same and self.strides != obj.strides and self.base is not None
-        self._place = place if same and not moved else None
+        self._place = getattr(obj, "_place", None) if self.shape == getattr(obj, "shape", None) else None
+
+    def __array_wrap__(self, array: NDArray[Any], context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else super().__array_wrap__(array, context)
 
     def __getitem__(self, index: Any) -> Any:
         out = super().__getitem__(index)
@@ -137,6 +137,12 @@ class VolumeCutout(np.ndarray[Any, Any]):
             order = range(self.ndim)[::-1] if not axes or order is None else order
             out._place = replace(self._place, axes=tuple(self._place.axes[a] for a in order))
         return out
+
+    def swapaxes(self, axis1: Any, axis2: Any) -> Any:
+        """Return the array with two axes exchanged; `bounds` stays right."""
+        order = list(range(self.ndim))
+        order[axis1], order[axis2] = order[axis2], order[axis1]
+        return self.transpose(order)
 
     @property
     def T(self) -> Any:  # noqa: N802 - NumPy's name

@@ -5,6 +5,7 @@ Negative numbers are coordinates, never "from the end"; ``:`` is the volume's ex
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,13 +49,13 @@ class Selection:
     post: tuple[Any, ...]
     plain: bool
 
-    @property
+    @functools.cached_property
     def shape(self) -> Four:
         """Shape of the selected voxels, 4-D."""
         x, y, z, c = (-(-(b - a) // s) for a, b, s in zip(self.low, self.high, self.step, strict=True))
         return max(0, x), max(0, y), max(0, z), max(0, c)
 
-    @property
+    @functools.cached_property
     def box(self) -> Bbox:
         """Hull of the voxels selected, (x, y, z)."""
         return Bbox(self.low[:3], self.high[:3])
@@ -68,6 +69,8 @@ def is_advanced(index: Any) -> bool:
 
 def expand(index: Any, bounds: Bbox, resolution: Sequence[float]) -> tuple[Any, ...]:
     """Return an index with one entry per axis (and Nones): Bboxes, ``...`` and missing axes spelled out."""
+    if type(index) is tuple and len(index) <= len(AXES) and all(type(part) is slice for part in index):
+        return index + (slice(None),) * (len(AXES) - len(index))
     parts: list[Any] = []
     for part in index if isinstance(index, tuple) else (index,):
         parts.extend(_box_slices(part, resolution) if isinstance(part, Bbox) else (part,))
@@ -118,7 +121,7 @@ def select(
     OutOfBoundsError
         If voxels outside are selected.
     """
-    lows, highs = (*bounds.minpt.tolist(), 0), (*bounds.maxpt.tolist(), channels)
+    lows, highs = _limits(bounds, channels)
     post: list[Any] = []
     spans: list[tuple[int, int, int]] = []
     plain = True
@@ -140,6 +143,12 @@ def select(
         spans.append(span)
     low, high, step = zip(*spans, strict=True)
     return Selection(low, high, step, tuple(post), plain)
+
+
+def _limits(bounds: Bbox, channels: int) -> tuple[Four, Four]:
+    """Return the lowest coordinate per axis and one past the highest, as plain numbers."""
+    x0, y0, z0, x1, y1, z1 = map(int, bounds.to_list())
+    return (x0, y0, z0, 0), (x1, y1, z1, channels)
 
 
 def _single(part: Any, low: int, high: int, axis: int, check: bool) -> tuple[int, int, int]:
@@ -219,7 +228,7 @@ def select_points(
     parts = expand(_without_mask(index, bounds, channels), bounds, resolution)
     if any(part is None for part in parts):
         raise InvalidIndexError("new axes cannot be combined with arrays of points")
-    lows, highs = (*bounds.minpt.tolist(), 0), (*bounds.maxpt.tolist(), channels)
+    lows, highs = _limits(bounds, channels)
     out: list[Any] = []
     for axis, part in enumerate(parts):
         check = bounded or axis == len(AXES) - 1

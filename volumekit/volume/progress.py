@@ -17,9 +17,10 @@ def interactive() -> bool:
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
-@contextlib.contextmanager
-def progress_bar(total: int, verb: str, wanted: bool | None) -> Iterator[Progress | None]:
-    """Show a bar of bytes while the block runs.
+def progress_bar(
+    total: int, verb: str, wanted: bool | None
+) -> contextlib.AbstractContextManager[Progress | None]:
+    """Return a context that shows a bar of bytes while its block runs.
 
     Parameters
     ----------
@@ -30,16 +31,22 @@ def progress_bar(total: int, verb: str, wanted: bool | None) -> Iterator[Progres
     wanted : bool, optional
         None: in interactive sessions, for anything that takes a while.
 
-    Yields
-    ------
-    callable or None
-        To be called with the bytes done since the last call.
+    Returns
+    -------
+    context manager
+        Gives what is to be called with the bytes done since the last call, or None.
     """
     if wanted is None:
         wanted = total >= WORTH_SHOWING and interactive()
-    if not wanted:
-        yield None
-        return
+    return _shown(total, verb) if wanted else _NOTHING
+
+
+_NOTHING = contextlib.nullcontext()
+"""Shared: small reads are over before a context of their own would be made."""
+
+
+@contextlib.contextmanager
+def _shown(total: int, verb: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
     with tqdm(total=total, desc=verb, unit="B", unit_scale=True) as bar:

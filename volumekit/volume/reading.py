@@ -83,7 +83,7 @@ class Reading(Geometry):
     ) -> contextlib.AbstractContextManager[Progress | None]:
         wanted = self._options.progress if wanted is None else wanted
         x, y, z, c = chosen.shape
-        return progress_bar(x * y * z * c * self.dtype.itemsize, verb, wanted)
+        return progress_bar(x * y * z * c * self._level().dtype.itemsize, verb, wanted)
 
     def download(
         self,

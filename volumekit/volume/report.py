@@ -103,6 +103,8 @@ class ChunkReport(Mapping[str, bool]):
         """Voxels of all chunks of the report, half-open."""
         chunk = self._level.chunk[:3]
         low = cell_box(self._level.bounds, chunk, self._first)
+        if not self.total:
+            return Bbox(low.minpt, low.minpt)
         last = tuple(a + n - 1 for a, n in zip(self._first, self._grid.shape, strict=True))
         return Bbox(low.minpt, cell_box(self._level.bounds, chunk, last).maxpt)
 

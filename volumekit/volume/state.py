@@ -40,6 +40,11 @@ class Options:
     durable: bool = False
     storage_options: Mapping[str, Any] | None = field(default=None, hash=False)
 
+    def __post_init__(self) -> None:
+        compression(self.compress)
+        threads(self.parallel)
+        _count("lru_bytes", self.lru_bytes)
+
 
 def compression(compress: str | bool | None) -> str | bool | None:
     """Return the compression method of an option's value.
@@ -66,13 +71,17 @@ def threads(parallel: int | bool) -> int | None:
     Raises
     ------
     OptionError
-        If the number is negative.
+        If it is no whole number, or negative.
     """
-    if parallel is True or parallel == 0:
+    if parallel is True:
         return None
-    if isinstance(parallel, bool) or int(parallel) != parallel or parallel < 0:
-        raise OptionError(f"parallel is {parallel!r}; it is a positive number of threads, or True for one per core")
-    return int(parallel)
+    return 1 if parallel is False else _count("parallel", parallel) or None
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise OptionError(f"{name} is {value!r}; it is a whole number, not below zero")
+    return int(value)
 
 
 def _option(name: str, text: str) -> Any:
@@ -82,8 +91,6 @@ def _option(name: str, text: str) -> Any:
         return getattr(self._options, name)
 
     def assign(self: State, value: Any) -> None:
-        if name == "parallel":
-            threads(value)
         change: dict[str, Any] = {name: compression(value) if name == "compress" else value}
         self._options = replace(self._options, **change)
         self._forget()
@@ -168,7 +175,7 @@ class State:
             compress=None if method is None else method or False,  # type: ignore[arg-type]
             durable=options.durable,
             threads=threads(options.parallel),
-            lru_bytes=options.lru_bytes,
+            lru_bytes=int(options.lru_bytes),
         )
 
     def _check_writable(self, level: Level) -> None:

@@ -23,7 +23,7 @@ from volumekit.volume.metadata import Metadata
 from volumekit.volume.report import ChunkReport
 from volumekit.volume.shared import Shared
 from volumekit.volume.source import open_source, resolve
-from volumekit.volume.state import Options, compression, threads
+from volumekit.volume.state import Options, compression
 
 
 class Volume(Shared, Metadata):
@@ -130,7 +130,6 @@ class Volume(Shared, Metadata):
             durable=durable,
             storage_options=storage_options,
         )
-        threads(parallel)
         asked = resolve(url, format)
         self._open(asked, None if info is None else copy.deepcopy(dict(info)))
         self._mip = 0

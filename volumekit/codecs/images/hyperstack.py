@@ -5,7 +5,6 @@ Sources: ImageJ's ``FileInfo`` and ``TiffEncoder``; the OME-TIFF specification (
 
 from __future__ import annotations
 
-import math
 import re
 
 from volumekit.codecs.images.page import ByteSource
@@ -32,14 +31,14 @@ def unfolded(page: TiffPage, text: bytes, source: ByteSource) -> list[TiffPage]:
 
 
 def hyperstack_note(text: bytes, pages: int) -> str:
-    """Return a sentence if the pages are channels or times too, not only planes of z; else nothing."""
+    """Return a sentence if the pages are planes of several channels or times; else nothing."""
     if text.startswith(b"ImageJ="):
         patterns = [rb"^channels=(\d{1,9})$", rb"^frames=(\d{1,9})$"]
     else:
         patterns = [rb'<Pixels[^>]*\bSizeC="(\d{1,9})"', rb'<Pixels[^>]*\bSizeT="(\d{1,9})"']
     found = [re.search(pattern, text, re.MULTILINE) for pattern in patterns]
     channels, times = (int(match[1]) if match else 1 for match in found)
-    if math.prod((channels, times)) < 2 or pages < 2:
+    if not 1 < channels * times < pages:
         return ""
     return (
         f"the file says that it holds {channels} channel(s) and {times} time(s);"

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs.images.jpeg import jpeg_page
+from volumekit.codecs.images.lzw import decode_lzw
 from volumekit.codecs.images.page import Bytes, ByteSource, Page
 from volumekit.errors import CorruptChunkError
 
-JPEG = 7
-_DECODERS = {5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
-_RATIOS = {"lzw": 4096, "deflate": 1032, "packbits": 64, "lzma": 1 << 15, "zstd": 1 << 15}
-DENSEST = {1: 1, JPEG: 512, **{number: _RATIOS[name] for number, name in _DECODERS.items()}}
+LZW, JPEG = 5, 7
+_DECODERS = {8: "deflate", 32946: "deflate", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_RATIOS = {"deflate": 1032, "packbits": 64, "lzma": 1 << 15, "zstd": 1 << 15}
+DENSEST = {1: 1, LZW: 4096, JPEG: 512, **{number: _RATIOS[name] for number, name in _DECODERS.items()}}
 """Most bytes one stored byte can decode to, by TIFF compression; what is not listed cannot be read."""
 
 Buffer = NDArray[np.uint8]
@@ -179,12 +180,28 @@ class TiffPage(Page):
         if self.reversed_bits:
             data = bytes(imagecodecs.bitorder_decode(data))
         row_bytes = (self.tile[1] * samples * self.bits + 7) // 8
-        plain = _decompress(data, self.compression, rows * row_bytes, self.tile[0] * row_bytes, target)
+        plain = self._decompressed(data, rows, row_bytes, target)
         if self.bits == 1:
             bits = np.unpackbits(plain.reshape(rows, row_bytes), axis=1, count=self.tile[1])
             return ((bits ^ (self.photometric == 0)) * np.uint8(255))[:, :, None]
         pixels = self._unpredicted(plain, shape)
         return self._coloured(pixels) if self.photometric == 3 else pixels
+
+    def _decompressed(self, data: bytes, rows: int, row_bytes: int, target: NDArray[Any] | None) -> Buffer:
+        """Return the bytes of a strip or tile; some writers fill up the last strip with rows that do not count."""
+        size = rows * row_bytes
+        if self.compression == 1:
+            plain: Buffer = np.frombuffer(data, np.uint8)
+        elif self.compression == LZW:
+            plain = np.empty(size, np.uint8) if target is None else target.reshape(-1).view(np.uint8)
+            decode_lzw(data, plain.reshape(rows, row_bytes))
+        else:
+            whole = self.tile[0] * row_bytes
+            room = np.empty(whole, np.uint8) if target is None else target.reshape(-1).view(np.uint8)
+            plain = _decoder(self.compression)(data, out=room)
+        if len(plain) < size:
+            raise CorruptChunkError(f"a strip or tile holds {len(plain)} bytes where {size} were expected")
+        return plain[:size]
 
     def _unpredicted(self, plain: Buffer, shape: tuple[int, int, int]) -> NDArray[Any]:
         """Undo the predictor and the byte order, in place where the memory is ours."""
@@ -218,7 +235,8 @@ class TiffPage(Page):
         if not shape[0] <= declared.height <= self.tile[0] or declared.shape[1:] != shape[1:]:
             raise CorruptChunkError(f"a JPEG strip or tile declares {declared}, where {shape} was expected")
         colour = shape[2] == 3
-        stored = "YCBCR" if self.photometric == 6 else "RGB"
+        # A JFIF header means YCbCr, whatever the directory says; without one libjpeg would guess.
+        stored = "YCBCR" if self.photometric == 6 or b"JFIF" in data[:32] else "RGB"
         picture = imagecodecs.jpeg8_decode(
             data,
             tables=self.tables or None,
@@ -232,18 +250,6 @@ class TiffPage(Page):
 
 
 _GAP = 1 << 16
-
-
-def _decompress(data: bytes, compression: int, size: int, room: int, target: NDArray[Any] | None) -> Buffer:
-    """Return ``size`` bytes, in ``target`` if there is one; ``room`` is the size of a full strip or tile."""
-    if compression == 1:
-        plain: Buffer = np.frombuffer(data, np.uint8)
-    else:
-        out = np.empty(max(size, room), np.uint8) if target is None else target.reshape(-1).view(np.uint8)
-        plain = _decoder(compression)(data, out=out)
-    if len(plain) < size:
-        raise CorruptChunkError(f"a strip or tile holds {len(plain)} bytes where {size} were expected")
-    return plain[:size]
 
 
 def _decoder(compression: int) -> Callable[..., Buffer]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from volumekit.codecs import CODECS
-from volumekit.errors import MetadataError, OptionError
+from volumekit.codecs import CODECS, get_codec
+from volumekit.errors import MetadataError, MissingExtraError, OptionError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds
 from volumekit.model.level import CodecSpec, Level, Sharding
@@ -83,6 +83,8 @@ def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
     data_type = str(info.get("data_type", "")).lower()
     if data_type not in DATA_TYPES:
         raise MetadataError(f"data_type is {info.get('data_type')!r}; known: {', '.join(DATA_TYPES)}", key="info")
+    if str(info.get("type", "image")).lower() not in LAYER_TYPES:
+        raise MetadataError(f"type is {info['type']!r}; known: {', '.join(LAYER_TYPES)}", key="info")
     channels = _whole(info.get("num_channels", 1), "num_channels", least=1)
     scales = info.get("scales")
     if not isinstance(scales, list) or not scales:
@@ -124,7 +126,7 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
     if math.prod(chunk) * channels * dtype.itemsize > MAX_CHUNK_BYTES:
         raise MetadataError(f"one chunk of scale {key!r} would take more than 4 GiB: {chunk}", key="info")
     sharding, codec = scale.get("sharding"), _codec(scale)
-    misfit = CODECS[codec.name].supports(dtype, channels) if codec.name in CODECS else None
+    misfit = _misfit(codec, dtype, channels)
     return Level(
         key=key,
         bounds=Bbox(offset, end),
@@ -137,6 +139,14 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
         error=misfit if sharding is None else _no_shards(key),
         locked=bool(scale.get("locked", False)) or posixpath.normpath(key).startswith("../"),
     )
+
+
+def _misfit(codec: CodecSpec, dtype: np.dtype[Any], channels: int) -> str | None:
+    """Say why this codec cannot hold such voxels; one that is not installed tells so when it is used."""
+    try:
+        return get_codec(codec).supports(dtype, channels) if codec.name in CODECS else None
+    except MissingExtraError:
+        return None
 
 
 def _no_shards(key: str) -> str:
@@ -174,7 +184,7 @@ def _key(key: Any) -> str:
 def _resolution(scale: Mapping[str, Any]) -> tuple[float, float, float]:
     value = scale.get("resolution")
     try:
-        x, y, z = (float(n) for n in value)  # type: ignore[union-attr]
+        x, y, z = (float(n) if not isinstance(n, str | bytes) else math.nan for n in value)  # type: ignore[union-attr]
     except (TypeError, ValueError) as error:
         raise MetadataError(f"resolution is {value!r}, not three numbers", key="info") from error
     if not all(math.isfinite(n) and n > 0 for n in (x, y, z)):

@@ -1,0 +1,376 @@
+"""The main job: the voxels are right whatever the memory, and nothing that failed looks finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorstore as ts
+import tifffile
+
+from volumekit import Bbox, Volume, convert
+from volumekit.engine.array import LevelArray
+from volumekit.errors import (
+    CastError,
+    ImageStackError,
+    NoSpaceError,
+    OptionError,
+    OutOfBoundsError,
+    PermissionDeniedError,
+    StorageError,
+    UnsupportedError,
+)
+from volumekit.ops.inputs import ArrayInput
+from volumekit.ops.kernels import downsample_gaussian
+from volumekit.ops.ladder import PROGRAM_BYTES
+
+
+def image(shape, dtype="uint8", seed=0):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return rng.random(shape, dtype)
+    return rng.integers(0, min(np.iinfo(dtype).max, 1 << 40), shape, dtype)
+
+
+def labels(shape, dtype="uint32"):
+    return np.random.default_rng(1).integers(0, 3, shape).astype(dtype)
+
+
+def pyramid(array, low, factor, mips, method):
+    """The levels of a whole array, each from the one before, by TensorStore."""
+    found = [array]
+    for _ in range(mips):
+        if method == "gaussian":
+            coarse = downsample_gaussian(found[-1], factor, origin=low)
+        else:
+            base = ts.array(found[-1]).translate_to[(*low, 0)[: array.ndim]]
+            steps = (*factor, 1)[: array.ndim]
+            coarse = ts.downsample(base, steps, method=method).read().result()
+        low = [a // f for a, f in zip(low, factor, strict=True)]
+        found.append(np.asarray(coarse))
+    return found
+
+
+def check(volume, array, low, factor, mips, method="mean"):
+    wanted = array if array.ndim == 4 else array[..., np.newaxis]
+    assert len(volume.levels) == mips + 1
+    for mip, expected in enumerate(pyramid(wanted, low, factor, mips, method)):
+        volume.mip = mip
+        assert volume.voxel_offset.tolist() == [a // f**mip for a, f in zip(low, factor, strict=True)]
+        np.testing.assert_array_equal(np.asarray(volume[:]), expected)
+
+
+@pytest.fixture
+def stack(tmp_path):
+    array = image((40, 30, 12))
+    (tmp_path / "stack").mkdir()
+    for z in range(12):
+        tifffile.imwrite(tmp_path / "stack" / f"z{z}.tif", array[:, :, z].T)
+    return tmp_path / "stack", array
+
+
+@pytest.mark.parametrize("method", ["mean", "mode", "median", "min", "max"])
+@pytest.mark.parametrize(("low", "factor"), [((0, 0, 0), (2, 2, 2)), ((-7, 5, -1), (2, 2, 1)), ((3, -2, 11), (3, 1, 2))])
+def test_levels_equal_those_of_the_whole_array(tmp_path, method, low, factor):
+    array = image((61, 43, 37)) % 5
+    volume = convert(array, tmp_path / "v", offset=low, factor=factor, mips=3, method=method, chunk_size=(8, 16, 8))
+    check(volume, array, low, factor, 3, method)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64", "float32"])
+def test_data_types_and_channels(tmp_path, dtype):
+    array = image((33, 20, 9, 3), dtype)
+    volume = convert(array, tmp_path / "v", mips=2, chunk_size=(16, 16, 4))
+    assert volume.num_channels == 3
+    check(volume, array, (0, 0, 0), (2, 2, 2), 2)
+
+
+@pytest.mark.parametrize("low", [(0, 0, 0), (-5, 3, 1), (16, -32, 8)])
+@pytest.mark.parametrize("chunk", [(8, 8, 8), (16, 8, 4), (5, 7, 3)])
+@pytest.mark.parametrize("method", ["mean", "gaussian"])
+def test_same_voxels_whatever_the_memory(tmp_path, low, chunk, method):
+    array = image((90, 75, 60), "uint16")
+    seen = set()
+    for number, buffers in enumerate((1 << 30, 2_000_000, 600_000, 250_000, 120_000)):
+        if method == "gaussian":
+            buffers += 140 << 20
+        volume = convert(
+            array,
+            tmp_path / str(number),
+            offset=low,
+            chunk_size=chunk,
+            mips=2,
+            method=method,
+            memory=PROGRAM_BYTES + buffers,
+            jobs=2,
+        )
+        seen.add(plan_shape(volume, method, PROGRAM_BYTES + buffers))
+        check(volume, array, low, (2, 2, 2), 2, method)
+    assert len(seen) >= 3, "the limits should lead to different plans"
+
+
+def plan_shape(volume, method, memory):
+    from volumekit.ops.build import plan_levels
+
+    plan = plan_levels(volume, range(3), [(2, 2, 2)] * 2, copies=True, method=method, memory=memory, threads=2)
+    return tuple((len(stage.tasks), len(stage.rungs)) for stage in plan.stages)
+
+
+def test_each_voxel_is_read_once_and_each_chunk_written_once(tmp_path, monkeypatch):
+    reads, writes = np.zeros((64, 64, 64), int), []
+    read, write = ArrayInput.read, LevelArray.write
+
+    def counted_read(self, box, out, report):
+        reads[box.to_slices()] += 1
+        read(self, box, out, report)
+
+    def counted_write(self, low, high, array, *rest, **how):
+        writes.append((self.level.key, low[:3], high[:3]))
+        return write(self, low, high, array, *rest, **how)
+
+    monkeypatch.setattr(ArrayInput, "read", counted_read)
+    monkeypatch.setattr(LevelArray, "write", counted_write)
+    convert(image((64, 64, 64)), tmp_path / "v", mips=2, chunk_size=8, memory=PROGRAM_BYTES + 200_000)
+    assert (reads == 1).all()
+    for mip, key in enumerate(["1_1_1", "2_2_2", "4_4_4"]):
+        counts = np.zeros([64 >> mip] * 3, int)
+        for _, low, high in (w for w in writes if w[0] == key):
+            assert all(n % 8 == 0 for n in (*low, *high))
+            counts[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] += 1
+        assert (counts == 1).all()
+
+
+def test_a_stack_of_images(stack, tmp_path):
+    folder, array = stack
+    volume = convert(folder, tmp_path / "v", voxel_size=(4, 4, 40), mips=1)
+    assert volume.resolution.tolist() == [4, 4, 40]
+    check(volume, array, (0, 0, 0), (2, 2, 2), 1)
+    check(convert(str(folder / "*.tif"), tmp_path / "g"), array, (0, 0, 0), (2, 2, 2), 0)
+
+
+def test_images_placed_by_name(stack, tmp_path):
+    folder, array = stack
+    for z in (3, 4):
+        (folder / f"z{z}.tif").unlink()
+    with pytest.warns(UserWarning, match="no image has the number"):
+        volume = convert(folder, tmp_path / "v", z_from_name=True)
+    array[:, :, 3:5] = 0
+    check(volume, array, (0, 0, 0), (2, 2, 2), 0)
+
+
+def test_box_and_offset(stack, tmp_path):
+    folder, array = stack
+    part = array[10:35, 3:20, 2:9]
+    volume = convert(folder, tmp_path / "a", box=np.s_[10:35, 3:20, 2:9], mips=1, chunk_size=8)
+    check(volume, part, (10, 3, 2), (2, 2, 2), 1)
+    box = Bbox((10, 3, 2), (35, 20, 9))
+    volume = convert(folder, tmp_path / "b", box=box, offset=(-3, 0, 5), mips=1, chunk_size=8)
+    check(volume, part, (-3, 0, 5), (2, 2, 2), 1)
+    with pytest.raises(OutOfBoundsError):
+        convert(folder, tmp_path / "c", box=[0, 0, 0, 41, 30, 12])
+    with pytest.raises(OptionError, match="at least one"):
+        convert(folder, tmp_path / "c", box=[0, 0, 0, 0, 30, 12])
+
+
+def test_a_volume_into_another(tmp_path):
+    array = labels((50, 40, 30))
+    first = convert(array, tmp_path / "a", voxel_size=(4, 4, 40), offset=(5, 6, 7), layer_type="segmentation")
+    first.provenance.owners = ["ada@example.org"]
+    first.commit_provenance()
+    second = convert(first, tmp_path / "b", encoding="compressed_segmentation", chunk_size=(16, 16, 16), mips=2)
+    assert second.layer_type == "segmentation"
+    assert second.resolution.tolist() == [4, 4, 40]
+    assert second.provenance.owners == ["ada@example.org"]
+    assert second.provenance.sources == [first.cloudpath]
+    assert [entry["method"]["task"] for entry in second.provenance.processing] == ["convert", "convert"]
+    check(second, array, (5, 6, 7), (2, 2, 2), 2, "mode")
+
+
+def test_units(tmp_path):
+    volume = convert(image((4, 4, 4)), tmp_path / "v", voxel_size=(0.1, 0.1, 1.3), unit="um")
+    assert volume.resolution.tolist() == [100, 100, 1300]
+
+
+def test_narrow_labels_become_wide_enough(tmp_path):
+    array = labels((20, 20, 20), "uint16")
+    volume = convert(array, tmp_path / "v", encoding="compressed_segmentation")
+    assert volume.dtype == np.uint32
+    check(volume, array.astype(np.uint32), (0, 0, 0), (2, 2, 2), 0)
+    assert convert(array > 0, tmp_path / "b").dtype == np.uint8
+
+
+def test_wider_type_of_a_stack(stack, tmp_path):
+    folder, array = stack
+    volume = convert(folder, tmp_path / "v", data_type="float32", mips=1, chunk_size=16)
+    check(volume, array.astype(np.float32), (0, 0, 0), (2, 2, 2), 1)
+
+
+def test_compressed_chunks(tmp_path):
+    array = image((40, 40, 40))
+    volume = convert(array, tmp_path / "v", compress="gzip", chunk_size=16, mips=1)
+    assert not [p for p in (tmp_path / "v" / "1_1_1").iterdir() if p.suffix != ".gz"]
+    check(volume, array, (0, 0, 0), (2, 2, 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"data_type": "uint8"}, CastError, "without loss; lossless data types are"),
+        ({"data_type": "complex64"}, OptionError, "data_type"),
+        ({"encoding": "jpeg"}, OptionError, "jpeg"),
+        ({"encoding": "jpegxxl"}, UnsupportedError, "jpegxxl"),
+        ({"mips": -1}, OptionError, "mips"),
+        ({"mips": 99}, OptionError, "mips"),
+        ({"mips": 1, "factor": (1, 1, 1)}, OptionError, "factor"),
+        ({"factor": (0, 2, 2)}, OptionError, "factor"),
+        ({"factor": "big"}, OptionError, "factor"),
+        ({"chunk_size": (0, 1, 1)}, OptionError, "chunk_size"),
+        ({"chunk_size": (8, 8)}, OptionError, "chunk_size"),
+        ({"voxel_size": (1, -1, 1)}, OptionError, "voxel_size"),
+        ({"voxel_size": (1, 1)}, OptionError, "voxel_size"),
+        ({"voxel_size": (1, 1, float("nan"))}, OptionError, "voxel_size"),
+        ({"voxel_size": (1, 1, 1), "unit": "inch"}, OptionError, "unit"),
+        ({"method": "best", "mips": 1}, OptionError, "method"),
+        ({"layer_type": "photo"}, OptionError, "layer_type"),
+        ({"memory": "a lot"}, OptionError, "memory"),
+        ({"memory": "10MB"}, OptionError, "memory of 10 MB is too little"),
+        ({"jobs": 0}, OptionError, "jobs"),
+        ({"offset": (2**63, 0, 0)}, OptionError, "voxel_offset"),
+        ({"offset": (0.5, 0, 0)}, OptionError, "offset"),
+        ({"compress": "rar"}, OptionError, "compress"),
+        ({"box": "all"}, OptionError, "chunk name"),
+        ({"format": "stack"}, UnsupportedError, "stack"),
+    ],
+)
+def test_impossible_options_leave_nothing_behind(tmp_path, options, error, text):
+    with pytest.raises(error, match=text):
+        convert(image((9, 9, 9), "uint16"), tmp_path / "v", **options)
+    assert not (tmp_path / "v").exists()
+
+
+def test_float64_is_refused(tmp_path):
+    with pytest.raises(CastError, match="no data type of precomputed holds its values"):
+        convert(np.zeros((4, 4, 4)), tmp_path / "v")
+
+
+def test_zarr_is_not_written_by_accident(tmp_path):
+    with pytest.raises(UnsupportedError, match="OME-Zarr cannot be written by this version yet"):
+        convert(image((4, 4, 4)), tmp_path / "v.zarr")
+    assert convert(image((4, 4, 4)), tmp_path / "v.zarr", format="precomputed").shape == (4, 4, 4, 1)
+
+
+def test_a_dataset_is_only_replaced_when_asked(tmp_path):
+    convert(image((20, 20, 20)), tmp_path / "v", voxel_size=(4, 4, 4), chunk_size=8)
+    (tmp_path / "v" / "4_4_4" / "notes.txt").write_text("mine")
+    with pytest.raises(OptionError, match="overwrite"):
+        convert(image((8, 8, 8)), tmp_path / "v")
+    volume = convert(image((8, 8, 8)), tmp_path / "v", overwrite=True)
+    assert volume.shape == (8, 8, 8, 1)
+    assert [p.name for p in (tmp_path / "v" / "4_4_4").iterdir()] == ["notes.txt"]
+
+
+def test_foreign_chunks_without_an_info_are_not_removed_unasked(tmp_path):
+    (tmp_path / "v" / "1_1_1").mkdir(parents=True)
+    (tmp_path / "v" / "1_1_1" / "0-8_0-8_0-8").write_bytes(b"precious")
+    with pytest.raises(OptionError, match="chunks but no info"):
+        convert(image((8, 8, 8)), tmp_path / "v")
+    assert (tmp_path / "v" / "1_1_1" / "0-8_0-8_0-8").read_bytes() == b"precious"
+    convert(image((8, 8, 8)), tmp_path / "v", overwrite=True)
+
+
+def test_source_and_target_must_differ(tmp_path):
+    volume = convert(image((8, 8, 8)), tmp_path / "v")
+    with pytest.raises(OptionError, match="same dataset"):
+        convert(volume, tmp_path / "v", overwrite=True)
+    assert np.asarray(Volume(tmp_path / "v")[:]).any()
+
+
+def test_provenance_says_what_was_done(tmp_path):
+    volume = convert(image((8, 8, 8)), tmp_path / "v", mips=1, factor=(2, 2, 1))
+    (entry,) = json.loads((tmp_path / "v" / "provenance").read_text())["processing"]
+    assert entry["method"]["task"] == "convert"
+    assert entry["method"]["factor"] == [2, 2, 1]
+    assert entry["started"] <= entry["finished"]
+    assert volume.provenance.processing == [entry]
+
+
+def test_interruption_leaves_no_dataset_and_can_be_started_over(tmp_path, monkeypatch):
+    array, read, reads = image((64, 64, 64)), ArrayInput.read, []
+
+    def interrupted(self, box, out, report):
+        reads.append(box)
+        if len(reads) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            while True:
+                report(0)
+        read(self, box, out, report)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArrayInput, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            convert(array, tmp_path / "v", chunk_size=8, mips=2)
+    assert len(reads) == 3
+    assert list((tmp_path / "v" / "1_1_1").iterdir()), "it had begun"
+    assert not (tmp_path / "v" / "info").exists()
+    volume = convert(array, tmp_path / "v", chunk_size=16, mips=2)
+    assert len(list((tmp_path / "v" / "1_1_1").iterdir())) == 64, "nothing is left of the first try"
+    check(volume, array, (0, 0, 0), (2, 2, 2), 2)
+
+
+def test_a_full_disk_is_named_and_nothing_is_claimed(tmp_path, monkeypatch):
+    write, calls = LevelArray.write, []
+
+    def full(self, *args, **how):
+        calls.append(self.level.key)
+        if len(calls) > 2:
+            raise NoSpaceError("No space left on device", url=self.store.url)
+        return write(self, *args, **how)
+
+    monkeypatch.setattr(LevelArray, "write", full)
+    with pytest.raises(NoSpaceError, match=str(tmp_path)) as caught:
+        convert(image((64, 64, 64)), tmp_path / "v", chunk_size=8, mips=2)
+    assert caught.value.box is not None
+    assert not (tmp_path / "v" / "info").exists()
+
+
+def test_an_unwritable_place_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(ArrayInput, "read", lambda *args: pytest.fail("read too early"))
+    with pytest.raises((StorageError, PermissionDeniedError), match=str(tmp_path / "file")):
+        convert(image((8, 8, 8)), tmp_path / "file" / "v")
+
+
+def test_a_bad_image_is_named_before_anything_is_written(stack, tmp_path):
+    folder, _ = stack
+    tifffile.imwrite(folder / "z7.tif", image((31, 40)))
+    with pytest.raises(ImageStackError, match=r"z7\.tif"):
+        convert(folder, tmp_path / "v")
+    assert not (tmp_path / "v").exists()
+
+
+MEASURED = """
+import sys
+from volumekit import convert
+convert(sys.argv[1], sys.argv[2], mips=3, memory=sys.argv[3], jobs=2, progress=False)
+peak = [line for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
+print(int(peak.split()[1]) * 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_kept(tmp_path):
+    """96 planes of 2 MiB: 384 MiB as uint16 twice over; whole planes would take 480 MB."""
+    plane = image((1024, 1024), "uint16")
+    (tmp_path / "stack").mkdir()
+    for z in range(160):
+        tifffile.imwrite(tmp_path / "stack" / f"{z}.tif", plane)
+    command = [sys.executable, "-c", MEASURED, str(tmp_path / "stack"), str(tmp_path / "v"), "380MB"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 380_000_000
+    volume = Volume(tmp_path / "v")
+    np.testing.assert_array_equal(np.asarray(volume[:, :, 159])[..., 0], plane.T)
