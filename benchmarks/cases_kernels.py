@@ -45,7 +45,7 @@ def one_level(method: str, make: Make, factor: tuple[int, int, int], data: Data)
     def check() -> None:
         if peer is not None:
             small = make(kernels.TINY)
-            _check_alike(method, small, factor, ours(small), theirs(small))
+            check_alike(method, small, factor, ours(small), theirs(small))
 
     def contestant(call: Callable[[NDArray[Any]], Any]) -> Sample:
         return timed(call, lambda _: array)
@@ -54,7 +54,7 @@ def one_level(method: str, make: Make, factor: tuple[int, int, int], data: Data)
     return Contest(samples, check, (at_most(1.0, TINYBRAIN),))
 
 
-def _check_alike(
+def check_alike(
     method: str, array: NDArray[Any], factor: tuple[int, int, int], ours: NDArray[Any], theirs: NDArray[Any]
 ) -> None:
     """Raise unless both do the same: tinybrain's mean rounds down, and its mode breaks ties another way."""

@@ -47,7 +47,8 @@ class _Field:
         (x, across), (y, down), (depth, through) = self._axes
         field: Plane = sum(through[j, z] * self._lattice[..., depth[z] + j] for j in range(4))
         field = sum(down[j] * field[:, :, y + j] for j in range(4))
-        return sum(across[j][:, None] * field[:, x + j] for j in range(4))
+        section: Plane = sum(across[j][:, None] * field[:, x + j] for j in range(4))
+        return section
 
 
 def _splines(at: NDArray[np.float64]) -> tuple[NDArray[np.intp], Plane]:
@@ -236,7 +237,7 @@ class Tissue:
         for axis, steps in enumerate(np.ogrid[: self.shape[0], : self.shape[1]]):
             at[axis] += (steps * self.resolution[axis]).astype(np.float32)
         at[2] += np.float32(z * self.resolution[2])
-        gap: Plane = self.membrane * (1.1 * wide[3] + 0.5 * fine[3] - np.float32(1.3))
+        gap: Plane = (self.membrane * (1.1 * wide[3] + 0.5 * fine[3] - np.float32(1.3))).astype(np.float32)
         return at, gap.clip(0, np.float32(0.08 * self.spacing))
 
     def _patches(self, at: Plane, points: Plane, reach: Plane) -> Iterator[tuple[int, Index]]:

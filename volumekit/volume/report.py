@@ -140,7 +140,8 @@ class ChunkReport(Mapping[str, bool]):
         """
         from PIL import Image
 
-        share = self._grid.mean(axis=2).T[..., np.newaxis]
+        grid = self._grid if self.total else np.zeros((1, 1, 1), bool)
+        share = grid.mean(axis=2).T[..., np.newaxis]
         missing, stored = np.array([178, 64, 58.0]), np.array([58, 140, 90.0])
         pixels = (missing * (1 - share) + stored * share).astype(np.uint8)
         scale = max(1, PLOTTED // max(pixels.shape[:2]))

@@ -271,8 +271,8 @@ def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: An
     encoding = changes.pop("encoding", None) or finer["encoding"]
     scale = make_scale(
         key=changes.pop("key", None) or scale_key(resolution),
-        size=coarse.size(),
-        offset=coarse.minpt,
+        size=coarse.size().tolist(),
+        offset=coarse.minpt.tolist(),
         resolution=resolution,
         chunk_size=changes.pop("chunk_size", None) or finer["chunk_sizes"][0],
         encoding=encoding,
@@ -362,9 +362,10 @@ def create_info(
 
 def _type_name(data_type: Any) -> str:
     try:
-        return np.dtype(data_type).name
+        name: str = np.dtype(data_type).name
     except TypeError:
         return str(data_type)
+    return name
 
 
 def check_info(info: Mapping[str, Any]) -> None:
