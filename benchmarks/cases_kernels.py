@@ -16,7 +16,11 @@ from benchmarks.harness import Case, Contest, Sample, timed
 from benchmarks.ours import OURS, TINYBRAIN
 from volumekit.ops.kernels import downsample
 
-ARRAYS = (("mean", "uint8 noise", kernels.image), ("mode", "uint64 blocks", kernels.segmentation))
+ARRAYS = (
+    ("mean", "uint8 noise", kernels.image),
+    ("mode", "uint64 blocks", kernels.segmentation),
+    ("mode", "uint64 noise", kernels.noise),
+)
 Make = Callable[[Any], NDArray[Any]]
 
 

@@ -54,7 +54,8 @@ def test_public_names():
 def test_no_other_names_are_public():
     code = (
         "import volumekit, types; [getattr(volumekit, name) for name in volumekit.__all__]\n"
-        "print(*(n for n, v in vars(volumekit).items() if not n.startswith('_') and not isinstance(v, types.ModuleType)))"
+        "names = {n for n, v in vars(volumekit).items() if not isinstance(v, types.ModuleType)}\n"
+        "print(*(n for n in names if not n.startswith('_')))"
     )
     # The rest is what PEP 562 and typing need.
     assert set(python(code).split()) - {"annotations", "import_module", "TYPE_CHECKING", "Any"} == PUBLIC - {
@@ -120,7 +121,8 @@ def test_errors_are_defined_in_one_place():
         if isinstance(node, ast.ClassDef)
         and any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
     }
-    assert found == {"WrongFormat"}
+    # These two steer; no caller ever sees them.
+    assert found == {"WrongFormat", "Stopped"}
 
 
 def undocumented(body: list[ast.stmt], where: str) -> list[str]:

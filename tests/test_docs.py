@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner
 
-from volumekit.cli.main import main
+from volumekit.cli.main import run
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -47,8 +46,7 @@ def test_page_runs(page: str, folder: Path) -> None:
 def _command(line: str) -> None:
     if not line.startswith("volumekit "):
         return
-    result = CliRunner().invoke(main, shlex.split(line)[1:])
-    assert result.exit_code == 0, f"{line}\n{result.output}"
+    assert run(shlex.split(line)[1:]) == 0, line
 
 
 def test_every_page_is_tested_and_every_link_leads_somewhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -42,3 +43,20 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes, *before: b
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     body = png_chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(before) + body + png_chunk(b"IEND", b"")
+
+
+def tiff(array: np.ndarray, **options: Any) -> bytes:
+    """A TIFF file."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, **{"photometric": "minisblack", "metadata": None, **options})
+    return file.getvalue()
+
+
+def patched(data: bytes, tag: int, value: int, *, kind: int = 4) -> bytes:
+    """Change one entry of the first directory of a little-endian TIFF."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    for n in range(struct.unpack_from("<H", data, start)[0]):
+        at = start + 2 + 12 * n
+        if struct.unpack_from("<H", data, at)[0] == tag:
+            return data[:at] + struct.pack("<HHII", tag, kind, 1, value) + data[at + 12 :]
+    raise KeyError(tag)

@@ -131,9 +131,10 @@ def test_planes_lie_where_their_names_say(tmp_path):
 def test_names_that_place_nothing(tmp_path, names, message):
     for name in names:
         tifffile.imwrite(tmp_path / name, planes(1)[0])
-    with warnings.catch_warnings(), pytest.raises(ImageStackError, match=message):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Volume(tmp_path, storage_options={"z_from_name": True})
+        with pytest.raises(ImageStackError, match=message):
+            Volume(tmp_path, storage_options={"z_from_name": True})
 
 
 def test_patterns_and_single_files(tmp_path):

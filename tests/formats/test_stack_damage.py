@@ -1,6 +1,5 @@
 """Stacks that do not make a volume, and image files that lie."""
 
-import io
 import os
 import random
 import struct
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.formats.images import planes, png, png_chunk, write_folder
+from tests.formats.images import patched, planes, png, png_chunk, tiff, write_folder
 from volumekit.codecs.images import Bytes, image_pages
 from volumekit.codecs.libpng import decode_png
 from volumekit.engine.planes import check_planes, read_planes
@@ -109,12 +108,6 @@ KINDS = {
 }
 
 
-def tiff(array: np.ndarray, **options) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, array, **{"photometric": "minisblack", "metadata": None, **options})
-    return file.getvalue()
-
-
 def images() -> dict[str, bytes]:
     """One small file of each kind."""
     grey = planes(1)[0]
@@ -167,16 +160,6 @@ def test_damaged_files_decode_or_say_so(kind):
             decode(bytes(damaged))
         except (CorruptChunkError, ImageStackError, UnsupportedError):
             continue
-
-
-def patched(data: bytes, tag: int, value: int, *, kind: int = 4) -> bytes:
-    """Change one entry of the first directory of a little-endian TIFF."""
-    start = struct.unpack_from("<I", data, 4)[0]
-    for n in range(struct.unpack_from("<H", data, start)[0]):
-        at = start + 2 + 12 * n
-        if struct.unpack_from("<H", data, at)[0] == tag:
-            return data[:at] + struct.pack("<HHII", tag, kind, 1, value) + data[at + 12 :]
-    raise KeyError(tag)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def stack(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["mean", "mode", "median", "min", "max"])
-@pytest.mark.parametrize(("low", "factor"), [((0, 0, 0), (2, 2, 2)), ((-7, 5, -1), (2, 2, 1)), ((3, -2, 11), (3, 1, 2))])
+@pytest.mark.parametrize(
+    ("low", "factor"), [((0, 0, 0), (2, 2, 2)), ((-7, 5, -1), (2, 2, 1)), ((3, -2, 11), (3, 1, 2))]
+)
 def test_levels_equal_those_of_the_whole_array(tmp_path, method, low, factor):
     array = image((61, 43, 37)) % 5
     volume = convert(array, tmp_path / "v", offset=low, factor=factor, mips=3, method=method, chunk_size=(8, 16, 8))
@@ -364,13 +366,13 @@ print(int(peak.split()[1]) * 1024)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_is_kept(tmp_path):
-    """96 planes of 2 MiB: 384 MiB as uint16 twice over; whole planes would take 480 MB."""
+    """Slabs of whole planes would take 256 MiB, more than the limit leaves beside the program."""
     plane = image((1024, 1024), "uint16")
     (tmp_path / "stack").mkdir()
-    for z in range(160):
+    for z in range(72):
         tifffile.imwrite(tmp_path / "stack" / f"{z}.tif", plane)
     command = [sys.executable, "-c", MEASURED, str(tmp_path / "stack"), str(tmp_path / "v"), "380MB"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 380_000_000
     volume = Volume(tmp_path / "v")
-    np.testing.assert_array_equal(np.asarray(volume[:, :, 159])[..., 0], plane.T)
+    np.testing.assert_array_equal(np.asarray(volume[:, :, 71])[..., 0], plane.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -67,4 +68,4 @@ def _with(command: F, *options: Callable[[Any], Any]) -> F:
 
 def watched(progress: bool | None) -> bool:
     """Tell whether to show a bar: as asked, else if standard error is a terminal."""
-    return click.get_text_stream("stderr").isatty() if progress is None else progress
+    return sys.stderr.isatty() if progress is None else progress

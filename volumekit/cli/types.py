@@ -10,10 +10,14 @@ import click
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
 
+    _Type = click.ParamType[Any]
+else:
+    _Type = click.ParamType
+
 _SPAN = re.compile(r"(-?\d{1,19})?:(-?\d{1,19})?")
 
 
-class Three(click.ParamType):
+class Three(_Type):
     """Three numbers separated by commas, or one that stands for all.
 
     Parameters
@@ -43,7 +47,7 @@ class Three(click.ParamType):
         return numbers
 
 
-class Box(click.ParamType):
+class Box(_Type):
     """A half-open box, ``x0:x1,y0:y1,z0:z1``; an end left out is the volume's."""
 
     name = "X0:X1,Y0:Y1,Z0:Z1"

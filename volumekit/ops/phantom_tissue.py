@@ -233,7 +233,7 @@ class Tissue:
 
     def _displaced(self, z: int) -> tuple[Plane, Plane]:
         wide, fine = self._wide.section(z), self._fine.section(z)
-        at: Plane = self.spacing * (0.12 * wide[:3] + 0.045 * fine[:3])
+        at: Plane = (self.spacing * (0.12 * wide[:3] + 0.045 * fine[:3])).astype(np.float32)
         for axis, steps in enumerate(np.ogrid[: self.shape[0], : self.shape[1]]):
             at[axis] += (steps * self.resolution[axis]).astype(np.float32)
         at[2] += np.float32(z * self.resolution[2])

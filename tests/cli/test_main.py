@@ -1,0 +1,234 @@
+"""The command line: what is printed, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+from volumekit import Volume, __version__, convert
+from volumekit.cli.main import COMMANDS, program, run
+
+COMMAND = [sys.executable, "-c", "from volumekit.cli.main import main; main()"]
+
+
+@pytest.fixture
+def stack(tmp_path):
+    array = np.random.default_rng(0).integers(0, 255, (40, 30, 12), np.uint8)
+    (tmp_path / "stack").mkdir()
+    for z in range(12):
+        tifffile.imwrite(tmp_path / "stack" / f"z{z}.tif", array[:, :, z].T)
+    return tmp_path / "stack", array
+
+
+def call(*args):
+    return run([str(arg) for arg in args])
+
+
+def test_convert_info_exists_export(stack, tmp_path, capsys):
+    folder, array = stack
+    out = tmp_path / "v"
+    assert call("convert", folder, out, "--voxel-size", "4,4,40", "--mips", 2, "--chunk-size", 16) == 0
+    assert "3 levels: 40x30x12 20x15x6 10x8x3" in capsys.readouterr().out
+    volume = Volume(out)
+    np.testing.assert_array_equal(np.asarray(volume[:])[..., 0], array)
+
+    assert call("info", out) == 0
+    shown = capsys.readouterr().out
+    assert "image, uint8" in shown
+    assert "1    8_8_80" in shown
+    assert "0:20, 0:15, 0:6" in shown
+
+    assert call("info", out, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [level["size"] for level in told["levels"]] == [[40, 30, 12], [20, 15, 6], [10, 8, 3]]
+
+    (out / "4_4_40" / "0-16_0-16_0-12").unlink()
+    assert call("exists", out, "--box", "0:17,:,0:12") == 0
+    shown = capsys.readouterr().out
+    assert "3 of 4 chunks stored" in shown
+    assert "missing: 4_4_40/0-16_0-16_0-12" in shown
+    assert call("exists", out, "--mip", 1, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["total"], told["present"], told["missing"]) == (2, 2, [])
+
+    assert call("export", out, tmp_path / "slice.png", "--box", "16:40,16:30,3:4") == 0
+    assert (tmp_path / "slice.png").stat().st_size > 0
+
+
+def test_options_of_convert(stack, tmp_path):
+    folder, array = stack
+    out = tmp_path / "v"
+    code = call(
+        "convert", folder, out, "--voxel-size", "0.1,0.1,0.5", "--unit", "um", "--offset", "-10,20,-3",
+        "--box", "4:40,:,2:10", "--factor", "2,2,1", "--mips", "1", "--method", "max", "--data-type", "uint16",
+        "--layer-type", "segmentation", "--compress", "gzip", "--chunk-size", "16,16,8", "--jobs", "2",
+        "--memory", "500MB", "--quiet", "--log", "error", "--encoding", "raw",
+    )  # fmt: skip
+    assert code == 0
+    volume = Volume(out)
+    assert volume.resolution.tolist() == [100, 100, 500]
+    assert volume.voxel_offset.tolist() == [-10, 20, -3]
+    assert (volume.layer_type, volume.dtype) == ("segmentation", np.uint16)
+    np.testing.assert_array_equal(np.asarray(volume[:])[..., 0], array[4:, :, 2:10])
+    assert all(path.suffix == ".gz" for path in (out / "100_100_500").iterdir())
+
+
+def test_negative_coordinates_in_a_box(tmp_path, capsys):
+    convert(np.ones((20, 20, 20), np.uint8), tmp_path / "v", offset=(-10, -10, -10), chunk_size=10)
+    assert call("exists", tmp_path / "v", "--box", "-10:5,-10:0,0:10") == 0
+    assert "2 of 2 chunks stored" in capsys.readouterr().out
+
+
+def test_downsample(tmp_path, capsys):
+    convert(np.ones((20, 20, 20), np.uint8), tmp_path / "v")
+    assert call("downsample", tmp_path / "v", "--mips", 2, "--factor", "2,2,1") == 0
+    assert "3 levels: 20x20x20 10x10x20 5x5x20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["convert"],
+        ["convert", "a"],
+        ["bake", "a"],
+        ["convert", "a", "b", "--voxel-size", "1,2"],
+        ["convert", "a", "b", "--voxel-size", "big"],
+        ["convert", "a", "b", "--factor", "2,2,0.5"],
+        ["convert", "a", "b", "--mips", "-1"],
+        ["convert", "a", "b", "--box", "1:2"],
+        ["convert", "a", "b", "--box", "5:2,0:1,0:1"],
+        ["convert", "a", "b", "--method", "best"],
+        ["convert", "a", "b", "--unit", "inch"],
+        ["convert", "a", "b", "--jobs", "0"],
+        ["convert", "a", "b", "--log", "loud"],
+        ["info", "a", "--xml"],
+    ],
+)
+def test_wrong_commands_exit_with_2(args, capsys):
+    assert run(args) == 2
+    told = capsys.readouterr()
+    assert "Usage:" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["info", "{tmp}/nothing"], "no dataset"),
+        (["convert", "{tmp}/nothing", "{tmp}/v"], "no dataset"),
+        (["convert", "{tmp}/empty", "{tmp}/v"], "no image"),
+        (["convert", "{tmp}/stack", "{tmp}/v.zarr"], "OME-Zarr cannot be written by this version yet"),
+        (["convert", "{tmp}/stack", "{tmp}/v", "--data-type", "int8"], "without loss"),
+        (["convert", "{tmp}/stack", "{tmp}/v", "--memory", "lots"], "memory"),
+        (["convert", "{tmp}/stack", "{tmp}/v", "--box", "0:99,:,:"], "outside"),
+        (["convert", "{tmp}/stack", "{tmp}/v", "--encoding", "gif"], "gif"),
+        (["convert", "{tmp}/stack", "{tmp}/file/v"], "file/v"),
+        (["convert", "s3x://bucket/a", "{tmp}/v"], "s3x"),
+        (["exists", "{tmp}/stack", "--mip", "7"], "mip"),
+        (["downsample", "{tmp}/stack"], "precomputed"),
+        (["export", "{tmp}/stack", "{tmp}/a.xyz"], "xyz"),
+    ],
+)
+def test_failures_are_one_line_and_exit_with_1(stack, tmp_path, args, text, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    assert run([arg.format(tmp=tmp_path) for arg in args]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    lines = [line for line in told.err.splitlines() if not line.startswith("WARNING")]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert text in lines[0]
+    assert not (tmp_path / "v").exists()
+
+
+def test_help_names_every_command(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+    for name in COMMANDS:
+        assert run([name, "--help"]) == 0
+        assert "Usage: volumekit" in capsys.readouterr().out
+        assert program.get_command(None, name).name == name  # type: ignore[arg-type]
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"volumekit {__version__}\n"
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from volumekit.cli.main import run; run(['--help']);"
+        "heavy = {'numpy', 'tensorstore', 'tqdm', 'tifffile'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_real_process(stack, tmp_path):
+    folder, _ = stack
+    done = subprocess.run(
+        [*COMMAND, "convert", str(folder), str(tmp_path / "v"), "--progress", "--voxel-size", "4,4,40"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Converting: 100%" in done.stderr
+    again = subprocess.run(
+        [*COMMAND, "convert", str(folder), str(tmp_path / "v")], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 1
+    assert again.stderr.splitlines()[-1].startswith("error: there is a dataset at")
+    assert "Traceback" not in again.stderr
+
+
+def test_debug_shows_where_it_failed(tmp_path):
+    command = [*COMMAND, "info", str(tmp_path / "nothing"), "--log", "debug"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no dataset")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_exits_with_130_and_leaves_no_dataset(tmp_path):
+    (tmp_path / "stack").mkdir()
+    plane = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
+    for z in range(256):
+        tifffile.imwrite(tmp_path / "stack" / f"{z}.tif", plane)
+    out = tmp_path / "v"
+    options = ["--mips", "2", "--chunk-size", "16", "--compress", "xz"]
+    process = subprocess.Popen(
+        [*COMMAND, "convert", str(tmp_path / "stack"), str(out), *options], stderr=subprocess.PIPE, text=True
+    )
+    while not (out / "1_1_1").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert told.endswith("interrupted\n")
+    assert not (out / "info").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_nobody_reads_the_output(tmp_path):
+    convert(np.ones((4, 4, 4), np.uint8), tmp_path / "v")
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [*COMMAND, "info", str(tmp_path / "v")], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert process.stderr == ""
+    assert process.returncode == 1

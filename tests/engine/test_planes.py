@@ -1,0 +1,94 @@
+"""The fast way to read stacks gives what the ordinary way gives."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.formats.images import planes, write_folder
+from volumekit.engine.planes import check_planes, read_planes, reads_planes
+from volumekit.errors import CorruptChunkError, MissingChunkError, ShapeError
+from volumekit.model.bbox import Bbox
+from volumekit.volume.volume import Volume
+
+BOXES = [Bbox((0, 0, 0), (37, 25, 5)), Bbox((3, 2, 1), (30, 20, 4)), Bbox((0, 7, 2), (37, 8, 3))]
+OPTIONS = {
+    "none": {},
+    "big-endian": {"byteorder": ">"},
+    "lzw": {"compression": "lzw", "predictor": True},
+    "tiles": {"compression": "zlib", "tile": (16, 16)},
+}
+
+
+def same(volume: Volume, box: Bbox) -> None:
+    array = volume.array()
+    x, y, z = (int(n) for n in box.size())
+    expected = np.asarray(volume.download(box)).transpose(2, 1, 0, 3)
+    out = np.zeros((z, y, x, array.level.channels), array.level.dtype)
+    read_planes(array, box, out)
+    assert np.array_equal(out, expected)
+    fortran = array.empty((x, y, z, array.level.channels))
+    read_planes(array, box, fortran.transpose(2, 1, 0, 3))
+    assert np.array_equal(fortran.transpose(2, 1, 0, 3), expected)
+    if array.level.channels == 1:
+        read_planes(array, box, out[..., 0])
+        assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("paged", [False, True])
+@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize("box", BOXES, ids=str)
+def test_same_voxels_as_a_download(tmp_path, paged, kind, box):
+    stack = planes(5, dtype=np.uint16)
+    if paged:
+        tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **OPTIONS[kind])
+    else:
+        write_folder(tmp_path, stack, **OPTIONS[kind])
+    volume = Volume(tmp_path)
+    check_planes(volume.array())
+    same(volume, box)
+    assert np.array_equal(np.asarray(volume[:, :, :])[..., 0].T, stack)
+
+
+def test_colours(tmp_path):
+    write_folder(tmp_path, planes(5, (25, 37, 3)))
+    for box in BOXES:
+        same(Volume(tmp_path), box)
+
+
+def test_missing_planes_follow_the_volumes_rule(tmp_path):
+    for z in (4, 6):
+        tifffile.imwrite(tmp_path / f"{z}.tif", planes(1)[0])
+    options = {"z_from_name": True}
+    with pytest.warns(UserWarning, match="number 5"):
+        volume = Volume(tmp_path, storage_options=options, background_color=9)
+    check_planes(volume.array())
+    same(volume, Bbox((0, 0, 4), (37, 25, 7)))
+    out = np.zeros((1, 25, 37), np.uint8)
+    read_planes(volume.array(), Bbox((0, 0, 5), (37, 25, 6)), out)
+    assert (out == 9).all()
+    with pytest.raises(MissingChunkError, match="z=5"):
+        read_planes(volume.array(fill_missing=False), volume.bounds, np.zeros((3, 25, 37), np.uint8))
+
+
+def test_arrays_that_do_not_fit(tmp_path):
+    array = Volume(write_folder(tmp_path / "s", planes(2))).array()
+    for out in (np.zeros((2, 25, 36), np.uint8), np.zeros((2, 25, 37), np.uint16), np.zeros((25, 37), np.uint8)):
+        with pytest.raises(ShapeError, match="planes of"):
+            read_planes(array, array.level.bounds, out)
+
+
+def test_damage_is_named_and_stops_the_rest(tmp_path):
+    folder = write_folder(tmp_path, planes(50), compression="zlib")
+    data = (folder / "020.tif").read_bytes()
+    (folder / "020.tif").write_bytes(data[:-90] + bytes(50) + data[-40:])
+    volume = Volume(folder)
+    with pytest.raises(CorruptChunkError) as caught:
+        read_planes(volume.array(), volume.bounds, np.zeros((50, 25, 37), np.uint8))
+    assert caught.value.key == "020.tif"
+
+
+def test_only_stacks_have_planes(tmp_path):
+    volume = Volume.from_numpy(np.zeros((4, 4, 4), np.uint8), tmp_path / "v")
+    assert not reads_planes(volume.array())
+    with pytest.raises(TypeError, match="precomputed"):
+        check_planes(volume.array())

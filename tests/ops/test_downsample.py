@@ -1,0 +1,149 @@
+"""Adding levels to a volume that is there."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from volumekit import Volume, convert, downsample
+from volumekit.engine.array import LevelArray
+from volumekit.errors import (
+    DatasetNotFoundError,
+    MissingChunkError,
+    NoSpaceError,
+    OptionError,
+    ReadOnlyError,
+)
+from volumekit.ops import kernels
+from volumekit.ops.ladder import PROGRAM_BYTES
+
+LOW = (-3, 5, 8)
+
+
+def image(shape=(70, 61, 45), dtype="uint8"):
+    return np.random.default_rng(0).integers(0, 7, shape).astype(dtype)
+
+
+def check(volume, array, factor, mips, method="mean", low=LOW):
+    assert len(volume.levels) == mips + 1
+    for mip in range(mips + 1):
+        volume.mip = mip
+        assert volume.voxel_offset.tolist() == list(low)
+        np.testing.assert_array_equal(np.asarray(volume[:])[..., 0], array)
+        array = kernels.downsample(array, factor, method=method, origin=low)
+        low = [a // f for a, f in zip(low, factor, strict=True)]
+
+
+@pytest.fixture
+def volume(tmp_path):
+    return convert(image(), tmp_path / "v", offset=LOW, chunk_size=8, voxel_size=(4, 4, 40))
+
+
+@pytest.mark.parametrize("memory", ["1GB", PROGRAM_BYTES + 300_000, PROGRAM_BYTES + 60_000])
+def test_levels_equal_those_of_the_whole_array(volume, memory):
+    check(downsample(volume, mips=3, factor=(2, 2, 1), memory=memory), image(), (2, 2, 1), 3)
+
+
+def test_level_after_level_is_the_same_as_all_at_once(volume):
+    url = volume.cloudpath
+    for _ in range(3):
+        downsample(url)
+    check(Volume(url), image(), (2, 2, 2), 3)
+
+
+def test_gaussian_starts_from_what_is_there(volume):
+    made = downsample(volume, method="gaussian")
+    made.mip = 1
+    expected = kernels.downsample_gaussian(image(), (2, 2, 2), origin=LOW)
+    np.testing.assert_array_equal(np.asarray(made[:])[..., 0], expected)
+
+
+def test_segmentations_take_the_most_frequent_label(tmp_path):
+    array = image(dtype="uint32")
+    convert(array, tmp_path / "v", offset=LOW, chunk_size=16, encoding="compressed_segmentation")
+    made = downsample(tmp_path / "v", mips=2)
+    assert made.mip_encoding(2) == "compressed_segmentation"
+    check(made, array, (2, 2, 2), 2, "mode")
+
+
+def test_a_level_that_is_only_described_is_filled(tmp_path):
+    array = image()
+    volume = Volume.from_numpy(array, tmp_path / "v", voxel_offset=LOW, chunk_size=(16, 16, 16), max_mip=2)
+    assert len(volume.levels) == 3
+    volume.info["scales"][1]["size"][0] -= 1  # CloudVolume's add_scale loses a voxel at odd offsets
+    volume.commit_info()
+    made = downsample(volume, mips=2, factor=(2, 2, 1))
+    check(made, array, (2, 2, 1), 2)
+
+
+def test_a_level_with_data_is_only_replaced_when_asked(volume):
+    downsample(volume, method="max")
+    with pytest.raises(OptionError, match="overwrite"):
+        downsample(volume.cloudpath, mip=0)
+    made = downsample(volume.cloudpath, mip=0, method="min", overwrite=True)
+    check(made, image(), (2, 2, 2), 1, "min")
+
+
+def test_the_info_changes_only_at_the_end(volume, tmp_path, monkeypatch):
+    before = (tmp_path / "v" / "info").read_bytes()
+
+    def full(self, *args, **how):
+        raise NoSpaceError("No space left on device", url=self.store.url)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LevelArray, "write", full)
+        with pytest.raises(NoSpaceError, match=str(tmp_path)):
+            downsample(volume)
+    assert (tmp_path / "v" / "info").read_bytes() == before
+    check(downsample(volume), image(), (2, 2, 2), 1)
+
+
+def test_missing_chunks_are_an_error_unless_filled(volume, tmp_path):
+    low, high = np.array(LOW), np.array(LOW) + 8
+    name = "_".join(f"{a}-{b}" for a, b in zip(low, high, strict=True))
+    (tmp_path / "v" / "4_4_40" / name).unlink()
+    with pytest.raises(MissingChunkError):
+        downsample(volume)
+    array = image()
+    array[:8, :8, :8] = 0
+    made = downsample(volume, fill_missing=True)
+    made.mip = 1
+    np.testing.assert_array_equal(
+        np.asarray(made[:])[..., 0], kernels.downsample(array, (2, 2, 2), method="mean", origin=LOW)
+    )
+
+
+def test_provenance_and_unknown_members_are_kept(volume, tmp_path):
+    volume.info["curator"] = "ada"
+    volume.commit_info()
+    downsample(volume)
+    assert json.loads((tmp_path / "v" / "info").read_text())["curator"] == "ada"
+    tasks = [entry["method"]["task"] for entry in Volume(tmp_path / "v").provenance.processing]
+    assert tasks == ["convert", "downsample"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"mips": 0}, {"factor": (1, 1, 1)}, {"method": "best"}, {"memory": "1MB"}, {"jobs": 0}]
+)
+def test_impossible_options(volume, tmp_path, options):
+    before = (tmp_path / "v" / "info").read_bytes()
+    with pytest.raises(OptionError):
+        downsample(volume, **options)
+    assert (tmp_path / "v" / "info").read_bytes() == before
+
+
+def test_other_places(tmp_path, volume):
+    with pytest.raises(DatasetNotFoundError):
+        downsample(tmp_path / "nothing")
+    (tmp_path / "stack").mkdir()
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "stack" / "0.tif", image()[:, :, 0])
+    with pytest.raises(ReadOnlyError):
+        downsample(tmp_path / "stack")
+    volume.info["scales"][0]["locked"] = True
+    with pytest.raises(OptionError, match="no data"):
+        empty = Volume.create_new_info(1, "image", "uint8", "raw", (1, 1, 1), (0, 0, 0), (8, 8, 8))
+        downsample(Volume(tmp_path / "empty", info=empty))
