@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from benchmarks.data import Data
 T = TypeVar("T")
 
 Sample = Callable[[int], float]
-"""Measures once. Told how many measurements went before, so that all contestants read the same boxes."""
+"""Measures once. Told the number of the call within its turn, so that all contestants read the same boxes."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Result:
     name : str
         The case's name.
     samples : dict
-        All measurements of each contestant; none of one that is not installed.
+        The measurements of each contestant, turn by turn; no turns of one that is not installed.
     bars : tuple of Bar
         The case's bars.
     unit : str
@@ -68,19 +69,26 @@ class Result:
     """
 
     name: str
-    samples: dict[str, list[float]]
+    samples: dict[str, list[list[float]]]
     bars: tuple[Bar, ...]
     unit: str
 
     @property
     def medians(self) -> dict[str, float]:
-        """Median per contestant that took part."""
-        return {name: statistics.median(taken) for name, taken in self.samples.items() if taken}
+        """Median of all measurements, per contestant that took part."""
+        return {name: statistics.median(itertools.chain(*turns)) for name, turns in self.samples.items() if turns}
 
     @property
     def minima(self) -> dict[str, float]:
-        """Minimum per contestant that took part."""
-        return {name: min(taken) for name, taken in self.samples.items() if taken}
+        """Minimum over the turns, per contestant that took part; the median of these where a turn has many calls.
+
+        What the calls take when nothing else disturbs them, on a machine that is sometimes left alone.
+        """
+        return {
+            name: statistics.median(min(calls) for calls in zip(*turns, strict=True))
+            for name, turns in self.samples.items()
+            if turns
+        }
 
 
 def timed(call: Callable[[T], Any], given: Callable[[int], T]) -> Sample:
@@ -101,23 +109,22 @@ def measure(case: Case, data: Data) -> Result:
     """Check and measure a case: one turn to warm up, then ``data.extent.rounds`` turns that count."""
     contest = case.build(data)
     contest.check()
-    samples: dict[str, list[float]] = {name: [] for name in contest.contestants}
+    samples: dict[str, list[list[float]]] = {name: [] for name in contest.contestants}
     present = [(name, sample) for name, sample in contest.contestants.items() if sample is not None]
     for turn in range(data.extent.rounds + 1):
         first = turn % len(present)
         for name, sample in present[first:] + present[:first]:
-            numbers = range(turn * contest.calls, (turn + 1) * contest.calls)
-            taken = _undisturbed(sample, numbers)
+            taken = _undisturbed(sample, contest.calls)
             if turn:
-                samples[name].extend(taken)
+                samples[name].append(taken)
     return Result(case.name, samples, contest.bars, contest.unit)
 
 
-def _undisturbed(sample: Sample, numbers: range) -> list[float]:
+def _undisturbed(sample: Sample, calls: int) -> list[float]:
     """Measure without garbage collection, and without the garbage of others."""
     gc.collect()
     gc.disable()
     try:
-        return [sample(number) for number in numbers]
+        return [sample(number) for number in range(calls)]
     finally:
         gc.enable()

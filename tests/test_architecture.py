@@ -83,7 +83,8 @@ def test_importing_it_loads_nothing_heavy():
 
 
 def test_importing_it_takes_no_time():
-    code = "from time import perf_counter as now; start = now(); import volumekit; print(now() - start)"
+    # The processor's time: other programs on the machine do not count.
+    code = "from time import process_time as now; start = now(); import volumekit; print(now() - start)"
     assert min(float(python(code)) for _ in range(5)) < IMPORT_SECONDS
 
 

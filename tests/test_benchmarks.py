@@ -76,8 +76,8 @@ def test_contestants_take_turns_and_the_first_turn_does_not_count(tiny):
 
     contest = Contest({name: contestant(name) for name in "ab"} | {"c": None}, lambda: None, calls=2)
     result = measure(Case("turns", lambda _: contest), tiny)
-    assert asked == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2), ("b", 3), ("a", 2), ("a", 3)]
-    assert result.samples == {"a": [7.0, 8.0], "b": [5.0, 6.0], "c": []}
+    assert asked == [(name, number) for name in "abba" for number in (0, 1)]
+    assert result.samples == {"a": [[7.0, 8.0]], "b": [[5.0, 6.0]], "c": []}
 
 
 def test_only_the_call_is_timed():
@@ -108,8 +108,14 @@ def test_bars(bar, good, bad):
     assert bar.verdict({}) is None
 
 
+def test_minima_are_per_call():
+    result = Result("x", {OURS: [[1.0, 20.0, 5.0], [2.0, 10.0, 4.0]], TENSORSTORE: []}, (), "ms")
+    assert result.minima == {OURS: 4.0}
+    assert result.medians == {OURS: 4.5}
+
+
 def test_rows_tell_ratios_and_verdicts():
-    samples = {OURS: [0.001, 0.002, 0.009], TENSORSTORE: [0.001, 0.001, 0.001]}
+    samples = {OURS: [[0.001], [0.002], [0.009]], TENSORSTORE: [[0.001]] * 3}
     _, line = rows(Result("x", samples, (at_most(1.1, TENSORSTORE),), "ms"))
     assert " ".join(line.split()) == "tensorstore 1 ms 1 ms 2.00 0.50 1.00 <= 1.10x NO (by minima yes)"
 

@@ -36,7 +36,7 @@ def test_convert_info_exists_export(stack, tmp_path, capsys):
     folder, array = stack
     out = tmp_path / "v"
     assert call("convert", folder, out, "--voxel-size", "4,4,40", "--mips", 2, "--chunk-size", 16) == 0
-    assert "3 levels: 40x30x12 20x15x6 10x8x3" in capsys.readouterr().out
+    assert "levels 40x30x12, 20x15x6, 10x8x3" in capsys.readouterr().out
     volume = Volume(out)
     np.testing.assert_array_equal(np.asarray(volume[:])[..., 0], array)
 
@@ -90,7 +90,7 @@ def test_negative_coordinates_in_a_box(tmp_path, capsys):
 def test_downsample(tmp_path, capsys):
     convert(np.ones((20, 20, 20), np.uint8), tmp_path / "v")
     assert call("downsample", tmp_path / "v", "--mips", 2, "--factor", "2,2,1") == 0
-    assert "3 levels: 20x20x20 10x10x20 5x5x20" in capsys.readouterr().out
+    assert "levels 20x20x20, 10x10x20, 5x5x20" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,48 @@ def test_a_full_disk_is_named_and_nothing_is_claimed(tmp_path, monkeypatch):
     assert not (tmp_path / "v" / "info").exists()
 
 
+def test_reading_ahead_ends_when_writing_fails(tmp_path, monkeypatch):
+    ended = []
+
+    def endless(self, box, out, report):
+        out.fill(1)
+        try:
+            while box.minpt[2] > 0:
+                report(0)
+        finally:
+            ended.append(int(box.minpt[2]))
+
+    def full(self, *args, **how):
+        raise NoSpaceError("No space left on device", url=self.store.url)
+
+    monkeypatch.setattr(ArrayInput, "read", endless)
+    monkeypatch.setattr(LevelArray, "write", full)
+    with pytest.raises(NoSpaceError):
+        convert(image((64, 64, 64)), tmp_path / "v", chunk_size=8, mips=2)
+    assert ended == [0, 8]
+
+
+def test_what_replaces_a_dataset_and_fails_is_no_dataset(tmp_path, monkeypatch):
+    convert(image((20, 20, 20)), tmp_path / "v", chunk_size=8)
+
+    def broken(self, box, out, report):
+        raise OSError("unplugged")
+
+    monkeypatch.setattr(ArrayInput, "read", broken)
+    with pytest.raises(OSError, match="unplugged"):
+        convert(image((20, 20, 20)), tmp_path / "v", chunk_size=8, overwrite=True)
+    assert not (tmp_path / "v" / "info").exists()
+    assert not list((tmp_path / "v" / "1_1_1").iterdir())
+
+
+@pytest.mark.parametrize("method", ["mean", "gaussian"])
+def test_progress_ends_at_exactly_all(tmp_path, method, capsys):
+    array = image((64, 40, 100))
+    convert(array, tmp_path / "v", chunk_size=16, mips=2, method=method, offset=(1, 2, 3), progress=True)
+    done, total = capsys.readouterr().err.rstrip().rsplit("[", 1)[0].split("| ")[-1].split("/")
+    assert done.strip() == total.strip()
+
+
 def test_an_unwritable_place_is_told_before_anything_is_read(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(ArrayInput, "read", lambda *args: pytest.fail("read too early"))

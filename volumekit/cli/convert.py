@@ -45,5 +45,5 @@ def command(src: str, dst: str, *, progress: bool | None, box: Any, **how: Any) 
     from volumekit.ops.convert import convert
 
     volume = convert(src, dst, progress=watched(progress), box=box, **how)
-    sizes = " ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
-    click.echo(f"{volume.cloudpath}: {volume.dtype}, {len(volume.levels)} levels: {sizes}")
+    sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
+    click.echo(f"{volume.cloudpath}: {volume.dtype}, levels {sizes}")

@@ -22,5 +22,5 @@ def command(url: str, *, progress: bool | None, **how: Any) -> None:
     from volumekit.ops.downsample import downsample
 
     volume = downsample(url, progress=watched(progress), **how)
-    sizes = " ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
-    click.echo(f"{volume.cloudpath}: {len(volume.levels)} levels: {sizes}")
+    sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
+    click.echo(f"{volume.cloudpath}: levels {sizes}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import logging
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -19,7 +20,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _set_log_level(ctx: click.Context, param: click.Parameter, value: str) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("volumekit").setLevel(value.upper())
-    logging.captureWarnings(True)
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning in one line, without the place in our code that gave it."""
+    logging.getLogger("volumekit").warning("%s", message)
 
 
 def logged(command: F) -> F:

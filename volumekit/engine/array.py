@@ -295,7 +295,10 @@ class LevelArray:
         try:
             yield target.vindex[tuple(part[keep] for part in index)].write(values[keep])
         except Exception as error:
-            raise translate(error, url=self.store.url, key=self.level.key) from error
+            problem = translate(error, url=self.store.url, key=self.level.key)
+            if isinstance(problem, VolumekitError):
+                problem.unknown = (Bbox.from_points(points[:, :3]),)
+            raise problem from error
 
     def cells(self, box: Bbox) -> Iterator[tuple[tuple[int, int, int, int], str]]:
         """Yield the cells that touch a box, x fastest, with their keys."""

@@ -6,6 +6,7 @@ fails.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -28,7 +29,8 @@ def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) ->
     depth : int
         How many are under way at once.
     finish : bool
-        After an error, wait for what is under way before raising it.
+        After an error or an interruption, wait for what is under way: it cannot be called back, and a write
+        must not land after the writes that follow it.
     """
     pending: deque[tuple[Unit[None], Waitable]] = deque()
     try:
@@ -45,6 +47,9 @@ def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) ->
         raise
     finally:
         for _, future in pending:
+            if finish:
+                with contextlib.suppress(Exception):
+                    future.result()
             future.cancel()
 
 
@@ -92,13 +97,31 @@ def run(unit: Unit[T]) -> T:
         unit.close()
 
 
+async def _arrival(future: Waitable) -> None:
+    """Wait until a future is done, and leave it alone when the waiting is cancelled."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def tell(_: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(wake)
+
+    future.add_done_callback(tell)
+    await waiter
+
+
 async def run_async(unit: Unit[T]) -> T:
     """Run a unit, awaiting its futures; cancelling the task closes it."""
     try:
         future = next(unit)
         while True:
             try:
-                await future
+                await _arrival(future)
+                future.result()
             except Exception as error:
                 future = unit.throw(error)
             else:

@@ -54,7 +54,7 @@ def downsample(
     mip : int, optional
         Level to start from; default: the coarsest that holds data.
     fill_missing : bool, optional
-        Whether missing chunks count as background; default: as for `Volume`.
+        Whether missing chunks count as background; default: as ``vol`` was opened.
     compress : str or bool, optional
         As for `Volume`.
     memory : str or int
@@ -87,8 +87,14 @@ def downsample(
         raise ReadOnlyError("levels can only be added to precomputed volumes; convert it first", url=volume.cloudpath)
     first = _coarsest(volume) if mip is None else volume.to_mip(mip)
     info, keys = _describe(volume, first, step, count, overwrite=overwrite)
+    opened = volume.array(first).options
     target = Volume(
-        volume.cloudpath, info=info, parallel=threads, fill_missing=fill_missing, compress=compress
+        volume.cloudpath,
+        info=info,
+        parallel=threads,
+        fill_missing=opened.fill_missing if fill_missing is None else fill_missing,
+        background_color=opened.background,
+        compress=compress,
     )
     method = choose_method(method, volume.layer_type)
     numbers = [first, *(next(n for n, level in enumerate(target.levels) if level.key == key) for key in keys)]

@@ -94,7 +94,7 @@ class Ladder:
                 )
                 size = column_bytes(rungs, *step[:2], halo=halo, threads=self.threads)
                 made = Pass(tasks, size, 0, rungs, copies, halo)
-                read = sum(int(made.source(task.box).volume()) for task in tasks)
+                read = sum(made.read_voxels(task.box) for task in tasks)
                 return replace(made, nbytes=read * rungs[0].voxel_bytes)
         raise self._too_little()
 

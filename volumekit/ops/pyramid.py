@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from volumekit.model.bbox import Bbox
-from volumekit.ops.plan import Stage
+from volumekit.ops.plan import Stage, cut
 
 Factor = tuple[int, int, int]
 
@@ -83,6 +83,24 @@ class Pass(Stage):
         """Return the voxels that the task with this box reads, in voxels of the level it reads."""
         return source(self.rungs, box, self.halo)
 
+    def slabs(self, box: Bbox) -> list[tuple[Bbox, Bbox]]:
+        """Return what a pass with a halo reads and writes, a chunk along z at a time.
+
+        Returns
+        -------
+        list of tuple
+            Voxels of the first rung, and the cells of the second that they give; neighbours are read again.
+        """
+        cells = self.owned(box, 1)
+        step = [*cells.size().tolist()[:2], self.rungs[1].chunk[2]]
+        return [(around(self.rungs, slab, self.halo), slab) for slab in cut(cells, step)]
+
+    def read_voxels(self, box: Bbox) -> int:
+        """Return how many voxels the task with this box reads."""
+        if not self.halo:
+            return int(self.source(box).volume())
+        return sum(int(voxels.volume()) for voxels, _ in self.slabs(box))
+
     def region(self, box: Bbox, rung: int) -> Bbox:
         """Return the voxels of a rung that a task's source gives, in part or whole: a superset of `owned`."""
         low, high = corners(self.source(box))
@@ -113,22 +131,21 @@ def owned(rungs: Sequence[Rung], box: Bbox, rung: int) -> Bbox:
 
 def source(rungs: Sequence[Rung], box: Bbox, halo: int) -> Bbox:
     """Return the voxels of the first rung that a piece of it needs for all rungs; see `Pass.source`."""
-    low, high = corners(box)
     if halo:
-        low, high = corners(_finer(owned(rungs, box, 1), rungs[1].factor))
-        low = [a - halo * (f > 1) for a, f in zip(low, rungs[1].factor, strict=True)]
-        high = [b + halo * (f > 1) for b, f in zip(high, rungs[1].factor, strict=True)]
-    else:  # coarser grids begin at or below the finer ones
-        below, _ = corners(_finer(owned(rungs, box, len(rungs) - 1), rungs[-1].factor))
-        low = [min(a, b) for a, b in zip(low, below, strict=True)]
+        return around(rungs, owned(rungs, box, 1), halo)
+    low, high = corners(box)  # coarser grids begin at or below the finer ones
+    coarsest, _ = corners(owned(rungs, box, len(rungs) - 1))
+    low = [min(a, b * f) for a, b, f in zip(low, coarsest, rungs[-1].factor, strict=True)]
     return Bbox(low, high).intersection(rungs[0].bounds)
 
 
-def _finer(box: Bbox, factor: Factor) -> Bbox:
-    low, high = corners(box)
+def around(rungs: Sequence[Rung], cells: Bbox, halo: int) -> Bbox:
+    """Return the voxels of the first rung that cells of the second look at."""
+    (low, high), factor = corners(cells), rungs[1].factor
     return Bbox(
-        [a * f for a, f in zip(low, factor, strict=True)], [b * f for b, f in zip(high, factor, strict=True)]
-    )
+        [a * f - halo * (f > 1) for a, f in zip(low, factor, strict=True)],
+        [b * f + halo * (f > 1) for b, f in zip(high, factor, strict=True)],
+    ).intersection(rungs[0].bounds)
 
 
 def superblock(rungs: Sequence[Rung], *, copies: bool) -> Factor:

@@ -247,47 +247,24 @@ class Stream:
 
     def _filter(self) -> None:
         """Compute one level by a method that looks at neighbours: each slab is read with its halo."""
-        slabs = list(self._coarse_slabs())
-        reading = self.reader.submit(self._read_halo, slabs[0])
-        for number, slab in enumerate(slabs):
+        slabs, steps = self.stage.slabs(self.task.box), self.stage.steps(1)
+        reading = self.reader.submit(self._read_new, slabs[0][0])
+        for number, (fine, cells) in enumerate(slabs):
             voxels = reading.result()
             if number + 1 < len(slabs):
-                reading = self.reader.submit(self._read_halo, slabs[number + 1])
-            (fine, coarse), steps = (self._around(slab), slab), self.stage.steps(1)
+                reading = self.reader.submit(self._read_new, slabs[number + 1][0])
+            (low, high), (start, stop) = corners(cells), corners(fine)
             halo = [
-                (c * f - a, b - d * f) if f > 1 else (c - a, b - d)
-                for a, b, c, d, f in zip(*corners(fine), *corners(coarse), steps, strict=True)
+                (max(0, a * f - p), max(0, q - b * f))
+                for a, b, p, q, f in zip(low, high, start, stop, steps, strict=True)
             ]
-            cells = downsample_gaussian(
-                voxels,
-                steps,
-                origin=corners(fine)[0],
-                halo=[(max(0, a), max(0, b)) for a, b in halo],
-                threads=self.threads,
-            )
-            low, high = corners(slab)
-            self._store(1, (low[0], low[1], low[2]), (high[0], high[1], high[2]), cells).result()
+            made = downsample_gaussian(voxels, steps, origin=start, halo=halo, threads=self.threads)
+            self._store(1, (low[0], low[1], low[2]), (high[0], high[1], high[2]), made).result()
 
-    def _coarse_slabs(self) -> Iterator[Bbox]:
-        low, high = corners(self.owned[1])
-        while low[2] < high[2]:
-            stop = min(self._boundary(1, low[2]), high[2])
-            yield Bbox(low, (*high[:2], stop))
-            low = [*low[:2], stop]
-
-    def _around(self, slab: Bbox) -> Bbox:
-        """Return the voxels that a slab's cells look at."""
-        (low, high), steps, halo = corners(slab), self.stage.steps(1), self.stage.halo
-        reach = [halo * (f > 1) for f in steps]
-        return Bbox(
-            [a * f - h for a, f, h in zip(low, steps, reach, strict=True)],
-            [b * f + h for b, f, h in zip(high, steps, reach, strict=True)],
-        ).intersection(self.stage.rungs[0].bounds)
-
-    def _read_halo(self, slab: Bbox) -> NDArray[Any]:
-        box = self._around(slab)
-        x, y, z = (b - a for a, b in zip(*corners(box), strict=True))
-        voxels = self.arrays[0].empty((x, y, z, self.arrays[0].level.channels))
+    def _read_new(self, box: Bbox) -> NDArray[Any]:
+        array = self.arrays[0]
+        x, y, z = box.size().tolist()
+        voxels = array.empty((x, y, z, array.level.channels))
         self.source.read(box, voxels, self.report)
         return voxels
 

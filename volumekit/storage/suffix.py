@@ -64,7 +64,7 @@ class SuffixStore(Store):
         self.conditional = base.conditional
         self._base, self._compress, self._level = base, compress, level
         self._prefix, self._executor, self._limit = prefix, executor, limit
-        self.seen: frozenset[str] = frozenset()
+        self.seen: set[str] = set()  # only ever grows, and in steps that no other thread can undo
         self._listed = False
 
     @property
@@ -75,9 +75,9 @@ class SuffixStore(Store):
     def variants(self) -> frozenset[str]:
         """Return the variants there are: those listed once before the first write, and those met since."""
         if not self._listed:
-            self.seen |= {_variant(key)[1] for key in self._base.list(self._prefix)}
+            self.seen.update({_variant(key)[1] for key in self._base.list(self._prefix)})
             self._listed = True
-        return self.seen
+        return frozenset(self.seen)
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read whichever variant is there, decompressed; a range of a compressed one reads all of it."""
@@ -104,7 +104,7 @@ class SuffixStore(Store):
     def _plain(
         self, key: str, value: Value, variant: str, start: int | None, stop: int | None
     ) -> Future[Value | None]:
-        self.seen |= {variant}
+        self.seen.add(variant)
 
         def unpack(doubled: str | None) -> Value:
             place = VARIANTS.index(variant) | (0 if doubled is None else _DOUBLED)
@@ -155,7 +155,7 @@ class SuffixStore(Store):
         """Store one variant, then remove the others; ``leave``: those that must be as they were read."""
         packed = compress(data, variant, self._level) if variant else data
         name = _stored(key, variant)
-        self.seen |= {variant}
+        self.seen.add(variant)
 
         def clean(stamps: Mapping[str, bytes]) -> Future[bytes]:
             left = gather({old: self._base.commit({old: None}, stamp) for old, stamp in leave.items()})

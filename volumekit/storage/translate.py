@@ -63,17 +63,17 @@ def translate(
     if found is None:
         kind: type[VolumekitError] = OutOfBoundsError if isinstance(error, IndexError) else StorageError
         return kind(str(error), url=url, key=key, box=box)
-    if found == "FAILED_PRECONDITION" and _undecodable(str(error)):
-        found = "DATA_LOSS"
-    kind, advice = _MEANING.get(found, (StorageError, "the storage failed"))
+    kind, advice = _MEANING.get(_told(found, str(error)), (StorageError, "the storage failed"))
     named = _FILE.search(str(error))
     key = _relative(named[1], url) if named else key
     return kind(f"{advice}: {_readable(error)}", url=url, key=key, box=box)
 
 
-def _undecodable(text: str) -> bool:
-    """Tell decoding errors from those of the operating system, which have the same status."""
-    return "Error reading" in text and "OS error" not in text
+def _told(found: str, text: str) -> str:
+    """Tell decoding errors from those of the operating system, which come with the same statuses."""
+    if "os_error_code" not in text:
+        return "DATA_LOSS" if found == "FAILED_PRECONDITION" and "Error reading" in text else found
+    return "UNKNOWN" if _MEANING.get(found, (None,))[0] is CorruptChunkError else found
 
 
 def _relative(path: str, url: str | None) -> str:

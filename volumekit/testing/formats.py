@@ -183,6 +183,15 @@ class FormatConformance(FormatCase):
                 expected[within(_middle(layout), fmt.levels[0])] = 1
                 self.assert_same(place.open()[...], expected)
 
+    def test_partial_writes_keep_suffixes(self, tmp_path: Path) -> None:
+        """Who writes without saying how finds and keeps the compression that chunks already have."""
+        for place, fmt, voxels in self.stored(tmp_path):
+            before, box = sorted(place.store.list()), _middle(self.last())
+            part = voxels[within(box, fmt.levels[0])]
+            Volume(place.url, non_aligned_writes=True, progress=False)[box] = part
+            assert sorted(place.store.list()) == before
+            self.assert_same(place.open()[...], voxels)
+
     def test_levels_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         """Every level that the metadata describe holds its own voxels."""
         layout = self.last()

@@ -185,6 +185,8 @@ def _span(part: slice, low: int, high: int, axis: int, check: bool) -> tuple[tup
 
 def whole(value: Any, axis: int) -> int:
     """Return a coordinate as an int; floats and booleans are no coordinates."""
+    if type(value) is int:  # nearly always
+        return value
     if isinstance(value, bool | np.bool_):
         raise InvalidIndexError(f"a boolean is no {AXES[axis]} coordinate")
     try:

@@ -8,6 +8,7 @@ import os
 import uuid
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,9 @@ class Shared(Writing):
         number = self._mip if mip is None else self.to_mip(mip)
         box = Bbox.create(self._select(self._as_index(bbox), number).box)
         shape = (*(int(n) for n in box.size3()), self.num_channels)
+        wanted, size = math.prod(shape) * self.dtype.itemsize, Path(path).stat().st_size
+        if size < wanted:
+            raise ShapeError(f"{path} holds {size} bytes, but the box takes {wanted}")
         array = np.memmap(path, dtype=self.dtype, mode="r", shape=shape, order="F" if order == "F" else "C")
         self.upload(box, array, mip=number)
 

@@ -25,7 +25,7 @@ class TestToy(FormatConformance):
     def create(self, layout):
         numbers = (*layout.offset, *layout.shape, *layout.chunk)
         word = {"uint8": "byte", "uint16": "short"}[layout.dtype]
-        return FORMATS["toy"]([" ".join(map(str, (word, *numbers, 8)))])
+        return FORMATS["toy"]([" ".join(map(str, (word, *numbers, voxel))) for voxel in (8, 16)])
 
     def reference(self, layout, voxels):
         objects = {"toy.txt": "\n".join(self.create(layout).lines).encode() + b"\n"}
