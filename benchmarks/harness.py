@@ -6,7 +6,7 @@ import gc
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -112,12 +112,18 @@ def measure(case: Case, data: Data) -> Result:
     samples: dict[str, list[list[float]]] = {name: [] for name in contest.contestants}
     present = [(name, sample) for name, sample in contest.contestants.items() if sample is not None]
     for turn in range(data.extent.rounds + 1):
-        first = turn % len(present)
-        for name, sample in present[first:] + present[:first]:
+        for name, sample in _order(present, turn):
             taken = _undisturbed(sample, contest.calls)
             if turn:
                 samples[name].append(taken)
     return Result(case.name, samples, contest.bars, contest.unit)
+
+
+def _order(contestants: Sequence[T], turn: int) -> list[T]:
+    """Rotate and, every other turn, reverse: nobody always comes first, nor always after the same one."""
+    first = turn % len(contestants)
+    order = [*contestants[first:], *contestants[:first]]
+    return order[::-1] if turn % 2 else order
 
 
 def _undisturbed(sample: Sample, calls: int) -> list[float]:

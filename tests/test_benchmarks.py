@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import benchmarks.__main__ as command
-from benchmarks import cases_kernels, cases_read, cases_write, data, ours, peers
+from benchmarks import cases_kernels, cases_read, cases_write, data, harness, ours, peers
 from benchmarks.bars import at_most, at_most_itself, at_most_more, faster, share_of_lead
 from benchmarks.data import CSEG, FULL, JPEG, RAW, TINY, Data
 from benchmarks.harness import Case, Contest, Result, measure, timed
@@ -76,8 +76,13 @@ def test_contestants_take_turns_and_the_first_turn_does_not_count(tiny):
 
     contest = Contest({name: contestant(name) for name in "ab"} | {"c": None}, lambda: None, calls=2)
     result = measure(Case("turns", lambda _: contest), tiny)
-    assert asked == [(name, number) for name in "abba" for number in (0, 1)]
-    assert result.samples == {"a": [[7.0, 8.0]], "b": [[5.0, 6.0]], "c": []}
+    assert asked == [(name, number) for name in "abab" for number in (0, 1)]
+    assert result.samples == {"a": [[5.0, 6.0]], "b": [[7.0, 8.0]], "c": []}
+
+
+def test_nobody_always_comes_after_the_same_one():
+    orders = ["".join(harness._order("abc", turn)) for turn in range(6)]
+    assert len(set(orders)) == 6
 
 
 def test_only_the_call_is_timed():

@@ -209,10 +209,10 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, name, overwrite)
     kind = export_module._WRITERS["." + name.partition(".")[2] if "." in name else ""]
     add = kind.add
 
-    def full(self, coordinate, plane):
-        if next(calls) == 5:
+    def full(self, first, planes):
+        if next(calls) == 1:
             raise OSError(errno.ENOSPC, "No space left on device")
-        add(self, coordinate, plane)
+        add(self, first, planes)
 
     monkeypatch.setattr(kind, "add", full)
     with pytest.raises(NoSpaceError):

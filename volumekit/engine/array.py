@@ -300,11 +300,16 @@ class LevelArray:
                 problem.unknown = (Bbox.from_points(points[:, :3]),)
             raise problem from error
 
-    def cells(self, box: Bbox) -> Iterator[tuple[tuple[int, int, int, int], str]]:
-        """Yield the cells that touch a box, x fastest, with their keys."""
+    @property
+    def channel_cells(self) -> int:
+        """How many chunks lie behind each other along the channel axis."""
+        return -(-self.level.channels // self.level.chunk[3])
+
+    def keys(self, box: Bbox) -> Iterator[str]:
+        """Yield the keys of all chunks that touch a box: channel fastest, then x, y, z."""
         for x, y, z in iterate_cells(cells_touching(self.level.bounds, self.level.chunk[:3], box)):
-            cell = (x, y, z, 0)
-            yield cell, self.fmt.key(self.level, cell)
+            for channel in range(self.channel_cells):
+                yield self.fmt.key(self.level, (x, y, z, channel))
 
 
 def _most_bytes(level: Level) -> int:

@@ -32,7 +32,7 @@ def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
     Returns
     -------
     numpy.ndarray
-        (x, y, z) grid of the chunks the box touches.
+        (x, y, z) grid of the chunks the box touches; where several channels are stored apart, whether all are there.
 
     Raises
     ------
@@ -44,17 +44,18 @@ def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
     prefix = array.fmt.prefix(array.level)
     if grid.size >= LIST_FROM and array.objects.listable and prefix is not None:
         stored = set(array.objects.list(prefix))
-        answers: Iterable[bool] = (key in stored for _, key in array.cells(box))
+        answers: Iterable[bool] = (key in stored for key in array.keys(box))
     else:
         answers = _ask(array, box)
-    flat = np.fromiter(answers, bool, count=grid.size)
-    return flat.reshape(grid.shape, order="F")
+    flat = np.fromiter(answers, bool, count=grid.size * array.channel_cells)
+    whole: NDArray[np.bool_] = flat.reshape(-1, array.channel_cells).all(axis=1)
+    return whole.reshape(grid.shape, order="F")
 
 
 def _ask(array: LevelArray, box: Bbox) -> Iterator[bool]:
     """Ask for each chunk, some of them at a time."""
     waiting: deque[Future[Any]] = deque()
-    for _, key in array.cells(box):
+    for key in array.keys(box):
         waiting.append(array.objects.read(key, 0, 0))
         if len(waiting) >= IN_FLIGHT:
             yield waiting.popleft().result() is not None
@@ -73,7 +74,7 @@ def any_present(array: LevelArray) -> bool:
 def delete(array: LevelArray, box: Bbox) -> None:
     """Remove the chunks of a box that sits on the chunk grid."""
     waiting: deque[Future[Any]] = deque()
-    for _, key in array.cells(box):
+    for key in array.keys(box):
         waiting.append(array.objects.commit({key: None}))
         if len(waiting) >= IN_FLIGHT:
             waiting.popleft().result()

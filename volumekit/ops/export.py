@@ -104,8 +104,7 @@ def export(
         progress_bar(frame.nbytes, "Exporting", progress) as report,
     ):
         for first, slab in _slabs(vol, chosen, writer.along, number):
-            for n, plane in enumerate(np.moveaxis(slab, writer.along, 0)):
-                writer.add(first + n, plane)
+            writer.add(first, np.moveaxis(slab, writer.along, 0))
             if report is not None:
                 report(slab.nbytes)
     return target
@@ -162,6 +161,7 @@ def _frame(vol: Volume, chosen: Selection, along: int, mip: int) -> Frame:
         dtype=vol.dtype,
         along=along,
         first=chosen.low[along],
+        low_z=chosen.low[2],
         pixel_size=(size[u], size[v]),
         spacing=size[along],
     )

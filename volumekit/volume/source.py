@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from volumekit.errors import DatasetNotFoundError, ImageStackError, MetadataError, UnknownProtocolError
+from volumekit.errors import (
+    DatasetNotFoundError,
+    ImageStackError,
+    MetadataError,
+    MissingExtraError,
+    UnknownProtocolError,
+    UnsupportedError,
+)
 from volumekit.formats import ALIASES, FORMATS
 from volumekit.formats.base import DESCRIPTION, PLACEMENT, SELECTOR, Format, WrongFormat
 from volumekit.model.url import URL, parse_url
@@ -19,6 +26,7 @@ from volumekit.storage.kvstore import os_error
 from volumekit.storage.pages import describe_image
 
 MAX_REDIRECTS = 10
+MAX_ROUNDS = 1000
 
 
 def resolve(url: Any, fmt: str | None = None) -> URL:
@@ -106,12 +114,12 @@ def read_format(store: Store, url: URL, *, options: Mapping[str, Any] | None = N
     have: dict[str, bytes | None] = {PLACEMENT: b"name"} if (options or {}).get("z_from_name") else {}
     _, pattern = split_selector(url)
     if pattern is not None:
-        names = [name for name in names if FORMATS[name].selects]
+        names = [name for name in names if _selects(name)]
         have[SELECTOR] = os.fsencode(pattern)
     reasons: list[str] = []
     for name in names:
         try:
-            return _parse(FORMATS[name], store, have)
+            return _parse(_format(name, url), store, have)
         except WrongFormat as error:
             reasons.append(f"{name}: {error}")
         except (MetadataError, ImageStackError) as error:
@@ -120,11 +128,31 @@ def read_format(store: Store, url: URL, *, options: Mapping[str, Any] | None = N
     raise DatasetNotFoundError(f"no dataset at {url} ({'; '.join(reasons)}); check the path", url=str(url))
 
 
+def _selects(name: str) -> bool:
+    try:
+        return bool(FORMATS[name].selects)
+    except (MissingExtraError, UnsupportedError):
+        return False
+
+
+def _format(name: str, url: URL) -> type[Format]:
+    """Load a format; one that cannot be loaded only matters to those who asked for it by name."""
+    try:
+        kind: type[Format] = FORMATS[name]
+    except (MissingExtraError, UnsupportedError) as error:
+        if url.format is not None:
+            raise
+        raise WrongFormat(error.message) from error
+    return kind
+
+
 def _parse(kind: type[Format], store: Store, have: dict[str, bytes | None]) -> Format:
-    while wanted := set(kind.needs(have)) - set(have):
-        for key, future in {key: _fetch(store, key) for key in sorted(wanted)}.items():
-            have[key] = future
-    return kind.parse(have)
+    for _ in range(MAX_ROUNDS):
+        wanted = sorted(set(kind.needs(have)) - set(have))
+        if not wanted:
+            return kind.parse(have)
+        have.update({key: _fetch(store, key) for key in wanted})
+    raise MetadataError(f"{kind.name} data that refers to more and more metadata, {MAX_ROUNDS} times over")
 
 
 def _fetch(store: Store, key: str) -> bytes | None:
