@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from volumekit.cli.types import INTEGERS
+from volumekit.cli.types import AMOUNT, INTEGERS
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,7 +46,7 @@ def working(command: F) -> F:
     """Add what every job that reads and writes takes: ``memory``, ``jobs``, ``progress``, ``overwrite``."""
     return _with(
         command,
-        click.option("--memory", default="1GB", show_default=True, help="What the whole process may use."),
+        click.option("--memory", type=AMOUNT, default="1GB", show_default=True, help="What the whole process may use."),
         click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core."),
         click.option("--overwrite", is_flag=True, help="Replace what is there."),
         click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching."),

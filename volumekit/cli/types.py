@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from volumekit.errors import OptionError
+from volumekit.ops.memory import parse_amount
+
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
 
@@ -65,9 +68,23 @@ class Box(_Type):
         return tuple(slice(a, b) for a, b in ends)
 
 
+class Amount(_Type):
+    """An amount of memory, such as ``1GB``."""
+
+    name = "AMOUNT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        try:
+            return parse_amount(value)
+        except OptionError as error:
+            self.fail(error.message, param, ctx)
+
+
 INTEGERS = Three(int)
 NUMBERS = Three(float)
 BOX = Box()
+AMOUNT = Amount()
 
 
 def box_of(slices: tuple[slice, ...] | None, bounds: Bbox) -> Bbox:

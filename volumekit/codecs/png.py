@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable, whole_number
+from volumekit.codecs.libpng import decode_png
 from volumekit.codecs.picture import check_picture, from_picture, to_picture
 from volumekit.errors import CorruptChunkError
 
@@ -38,16 +39,10 @@ class Png(Codec):
 
     def decode(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Codec.decode`."""
-        import imagecodecs
-
         check_readable(self, shape, dtype)
         _check_header(data, shape, dtype)
         _check_end(data)
-        try:
-            picture = imagecodecs.png_decode(data)
-        except Exception as error:  # the bindings raise even UnicodeDecodeError, where libpng is silent
-            raise CorruptChunkError(f"the png does not decode: {error}") from error
-        return from_picture(picture, shape, dtype)
+        return from_picture(decode_png(data), shape, dtype)
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """See `Codec.encode`."""

@@ -48,8 +48,8 @@ def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
     else:
         answers = _ask(array, box)
     flat = np.fromiter(answers, bool, count=grid.size * array.channel_cells)
-    whole: NDArray[np.bool_] = flat.reshape(-1, array.channel_cells).all(axis=1)
-    return whole.reshape(grid.shape, order="F")
+    whole = np.logical_and.reduce(flat.reshape(-1, array.channel_cells), axis=1)
+    return np.asarray(whole).reshape(grid.shape, order="F")
 
 
 def _ask(array: LevelArray, box: Bbox) -> Iterator[bool]:

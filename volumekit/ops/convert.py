@@ -26,6 +26,7 @@ from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
+    from volumekit.model.url import URL
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def convert(
     offset : sequence of int, optional
         Where the lowest voxel converted goes, (x, y, z). Default: where it is in the source.
     chunk_size : sequence of int
-        (x, y, z). The default suits viewers and small cutouts, and was as fast to write as any other.
+        (x, y, z). The default suits viewers and small cutouts; larger chunks, such as 128, 128, 64, make fewer files
+        and are written somewhat faster.
     encoding : str
         ``raw``, ``jpeg``, ``png`` or ``compressed_segmentation``.
     data_type : dtype-like, optional
@@ -132,12 +134,7 @@ def convert(
     UnsupportedError
         If the target's format or encoding cannot be written.
     """
-    url = resolve(dst, format)
-    if format is None and url.format is None and url.path.endswith(".zarr"):
-        raise UnsupportedError(
-            f"OME-Zarr cannot be written by this version yet; choose a name that does not end in .zarr, or "
-            f"format='precomputed' for a precomputed volume of that name: {dst}"
-        )
+    url = _target_url(dst, format)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
     volume, source = open_input(src, threads=threads, z_from_name=z_from_name)
     part = box_inside(box, source.bounds)
@@ -181,6 +178,16 @@ def convert(
     Build(plan, shifted(source, shift), target, method, threads).run(progress=progress, verb="Converting")
     finish(target)
     return Volume(target.cloudpath)
+
+
+def _target_url(dst: str | os.PathLike[str], fmt: str | None) -> URL:
+    url = resolve(dst, fmt)
+    if url.format is None and url.path.endswith(".zarr"):
+        raise UnsupportedError(
+            "OME-Zarr cannot be written by this version yet; choose a name that does not end in .zarr, or "
+            f"format='precomputed' for a precomputed volume of that name: {dst}"
+        )
+    return url
 
 
 def open_input(src: Any, *, threads: int, z_from_name: bool) -> tuple[Volume | None, Input]:

@@ -128,9 +128,7 @@ def _chosen(vol: Volume, box: Any, mip: int) -> Selection:
     """Work out the box."""
     whole = vol.mip_bounds(mip)
     index = whole if box is None else box
-    chosen = select(
-        index, whole, vol.num_channels, resolution=tuple(vol.mip_resolution(mip)), bounded=vol.bounded
-    )
+    chosen = select(index, whole, vol.num_channels, resolution=tuple(vol.mip_resolution(mip)), bounded=vol.bounded)
     if chosen.step != (1, 1, 1, 1):
         raise OptionError("an exported box has no steps; choose a coarser mip instead")
     if not all(chosen.shape):
@@ -220,5 +218,3 @@ def _remove(part: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     with suppress(OSError):
         part.unlink()
-
-

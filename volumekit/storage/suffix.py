@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
-from volumekit.errors import CorruptChunkError
+from volumekit.errors import ConflictError, CorruptChunkError
 from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, gather, then
 
 Compression = str | Literal[False] | None
@@ -175,13 +175,34 @@ class SuffixStore(Store):
         return chain(self._base.find(names), next_one)
 
     def _delete(self, key: str, had: str | None, stamp: bytes | None) -> Future[bytes]:
-        """Remove all variants, the one that was read (``had``) first and only if it is unchanged."""
+        """Remove all variants; what is not as it was read (``had``) is a conflict, and what came since stays."""
         names = [_stored(key, variant) for variant in VARIANTS]
         if stamp is None:
             return then(self._remove(names), lambda _: ABSENT)
-        condition = dict.fromkeys(names, ABSENT) if had is None else {_stored(key, had): stamp}
-        first = gather({name: self._base.commit({name: None}, match) for name, match in condition.items()})
-        return chain(first, lambda _: then(self._remove(names), lambda _: ABSENT))
+        if had is None:
+            return then(self._base.find(names), self._still_absent)
+        found = gather({name: self._base.read(name, 0, 0) for name in names if name != _stored(key, had)})
+
+        def remove(stale: Mapping[str, Value | None]) -> Future[bytes]:
+            first = self._base.commit({_stored(key, had): None}, stamp)
+            rest = {name: value.stamp for name, value in stale.items() if value}
+            return chain(first, lambda _: then(self._expire(rest), lambda _: ABSENT))
+
+        return chain(found, remove)
+
+    def _still_absent(self, found: str | None) -> bytes:
+        if found is not None:
+            raise ConflictError("the object was made since it was looked for", url=self.url, key=found)
+        return ABSENT
+
+    def _expire(self, stamps: Mapping[str, bytes]) -> Future[Any]:
+        """Delete objects that are still as they were."""
+
+        def changed(error: Exception) -> Future[Any] | None:
+            return done(None) if isinstance(error, ConflictError) else None
+
+        gone = {name: self._base.commit({name: None}, stamp) for name, stamp in stamps.items()}
+        return gather({name: chain(future, done, rescue=changed) for name, future in gone.items()})
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield plain keys, each once, whatever variants it has."""

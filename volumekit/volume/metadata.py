@@ -131,7 +131,7 @@ class Metadata(Geometry):
 
     def refresh_info(self) -> dict[str, Any]:
         """Read the info again, and forget edits."""
-        self._format = read_format(self._store, self._url)
+        self._format = read_format(self._store, self._url, options=self._options.storage_options)
         self._parsed = None
         self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()
