@@ -257,7 +257,7 @@ class Page:
         rows = _rows(plane)
         step = _rows_per_strip(rows)
         strips = (rows[at : at + step] for at in range(0, len(rows), step))
-        packed = [imagecodecs.deflate_encode(_predicted(strip, frame), level=_DEFLATE_LEVEL) for strip in strips]
+        packed = [bytes(imagecodecs.deflate_encode(_predicted(part, frame), level=_DEFLATE_LEVEL)) for part in strips]
         return cls(packed, rows, frame)
 
     def arguments(self) -> dict[str, Any]:
