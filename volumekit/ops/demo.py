@@ -166,9 +166,12 @@ def _sections(image: Volume, labels: Volume | None) -> list[View]:
 
 
 def _reslices(image: Volume, labels: Volume | None) -> list[View]:
+    """Return two reslices, and a third with the labels, or elsewhere where there are none."""
     mip = _shown(image)
-    x, y, _ = (int(n) for n in image.mip_bounds(mip).center())
-    return [_view(image, None, "y", y, mip), _view(image, None, "x", x, mip), _view(image, labels, "y", y, mip)]
+    bounds = image.mip_bounds(mip)
+    x, y, _ = (int(n) for n in bounds.center())
+    third = y if labels is not None else depths(int(bounds.minpt[1]), int(bounds.maxpt[1]), 3)[0]
+    return [_view(image, None, "y", y, mip), _view(image, None, "x", x, mip), _view(image, labels, "y", third, mip)]
 
 
 def _mips(image: Volume) -> list[View]:

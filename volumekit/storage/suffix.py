@@ -158,11 +158,23 @@ class SuffixStore(Store):
         self.seen.add(variant)
 
         def clean(stamps: Mapping[str, bytes]) -> Future[bytes]:
-            left = gather({old: self._base.commit({old: None}, stamp) for old, stamp in leave.items()})
+            left = gather({old: self._leave(old, stamp) for old, stamp in leave.items()})
             gone = chain(left, lambda _: self._remove([_stored(key, v) for v in VARIANTS if v != variant]))
             return then(gone, lambda _: stamps[name] + bytes([VARIANTS.index(variant)]))
 
         return chain(self._base.commit({name: packed}, condition), clean)
+
+    def _leave(self, old: str, stamp: bytes | None) -> Future[Any]:
+        """Delete an object as it was read; that somebody else did so is no conflict."""
+
+        def gone(found: str | None) -> None:
+            if found is not None:
+                raise ConflictError("the object changed since it was read", url=self.url, key=old)
+
+        def changed(error: Exception) -> Future[Any] | None:
+            return then(self._base.find([old]), gone) if isinstance(error, ConflictError) else None
+
+        return chain(self._base.commit({old: None}, stamp), done, rescue=changed)
 
     def _remove(self, names: Sequence[str]) -> Future[None]:
         """Delete those of the objects that exist: asking is far cheaper than deleting what is not there."""
