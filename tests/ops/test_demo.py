@@ -25,7 +25,8 @@ def test_own_images(tmp_path: Path) -> None:
     volume = Volume(tmp_path / "out" / "image")
     assert np.array_equal(volume[..., 0], stack.transpose(2, 1, 0))
     assert len(volume.available_mips) == 3
-    picture = np.asarray(Image.open(sheet))
+    with Image.open(sheet) as opened:
+        picture = np.asarray(opened)
     assert picture.ndim == 3
     assert len(np.unique(picture)) > 50, "a contact sheet shows something"
     assert any("mip 2" in line for line in said)
@@ -40,7 +41,8 @@ def test_synthetic_tissue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert labels.layer_type == "segmentation"
     assert labels.encoding == "compressed_segmentation"
     assert set(np.unique(labels.download((), 1))) <= set(np.unique(labels[:])), "labels are never averaged"
-    assert Image.open(sheet).size[0] > 900
+    with Image.open(sheet) as picture:
+        assert picture.size[0] > 900
 
 
 def test_an_earlier_demo_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
