@@ -55,9 +55,7 @@ def create(url: str, way: Way) -> None:
     """Make the volume that all write to."""
     from volumekit import Volume
 
-    info = Volume.create_new_info(
-        1, "image", way.dtype, way.encoding, (4, 4, 40), (-3, 5, 7), SHAPE, chunk_size=CHUNK
-    )
+    info = Volume.create_new_info(1, "image", way.dtype, way.encoding, (4, 4, 40), (-3, 5, 7), SHAPE, chunk_size=CHUNK)
     volume = Volume(url, info=info, compress=way.before or None)
     volume.commit_info()
     if way.before != "":
@@ -79,9 +77,7 @@ def lost_planes(url: str, way: Way) -> int:
     """Let processes interleave planes; return how many are not what was written."""
     context: Any = multiprocessing.get_context("spawn")
     start = context.Barrier(WRITERS)
-    jobs = [
-        context.Process(target=write_planes, args=(url, way.compress, n, start)) for n in range(WRITERS)
-    ]
+    jobs = [context.Process(target=write_planes, args=(url, way.compress, n, start)) for n in range(WRITERS)]
     for job in jobs:
         job.start()
     for job in jobs:

@@ -88,7 +88,7 @@ def test_a_full_disk(tiny_disk, monkeypatch, compress, rng):
     shape = (128, 128, 128)
     volume = empty(tiny_disk / "v", shape=shape, offset=(0, 0, 0), chunk=(64, 64, 32), dtype="uint8", compress=compress)
     noise = rng.integers(0, 255, (*shape, 1), dtype=np.uint8)
-    with pytest.raises(NoSpaceError, match="free some space|No space") as caught:
+    with pytest.raises(NoSpaceError, match="free some space") as caught:
         volume[:] = noise
     error = caught.value
     assert error.landed
@@ -107,7 +107,9 @@ def test_a_full_disk(tiny_disk, monkeypatch, compress, rng):
 def test_a_read_only_folder(tmp_path, compress):
     """A path below a regular file cannot be written by anyone."""
     (tmp_path / "file").write_text("no folder")
-    info = Volume.create_new_info(1, "image", "uint8", "raw", (1, 1, 1), (0, 0, 0), (64, 64, 64), chunk_size=(32, 32, 32))
+    info = Volume.create_new_info(
+        1, "image", "uint8", "raw", (1, 1, 1), (0, 0, 0), (64, 64, 64), chunk_size=(32, 32, 32)
+    )
     volume = Volume(tmp_path / "file" / "v", info=info, compress=compress, non_aligned_writes=True)
     for write in (
         lambda: volume.__setitem__((), 1),

@@ -52,8 +52,7 @@ def test_pieces_are_the_box_and_share_no_chunk(shape, offset, chunk, data, order
 def test_pieces_have_about_the_size_asked_for():
     made = level((512, 512, 512), (0, 0, 0), (64, 64, 64), F_ORDER)
     sizes = [
-        int(np.prod(np.subtract(b, a))) * 2
-        for a, b in pieces(made, (0, 0, 0, 0), (512, 512, 512, 2), size=8 << 20)
+        int(np.prod(np.subtract(b, a))) * 2 for a, b in pieces(made, (0, 0, 0, 0), (512, 512, 512, 2), size=8 << 20)
     ]
     assert max(sizes) <= 8 << 20
     assert min(sizes) >= 4 << 20

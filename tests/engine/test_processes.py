@@ -83,8 +83,7 @@ def test_deleting_background_loses_no_other_writer(tmp_path):
 
 
 INTERRUPTED = """
-    import sys, threading, time
-    import numpy as np
+    import sys, time
     from tests.engine.test_processes import Slow
     from volumekit import Volume
 
@@ -92,14 +91,12 @@ INTERRUPTED = """
     array = volume.array()
     slow = Slow(array.objects._base)
     array.objects._base = slow
-    print("ready", flush=True)
     try:
         if sys.argv[2] == "read":
             volume[:]
         else:
             volume[:] = 3
     except KeyboardInterrupt:
-        stopped = time.monotonic()
         seen = slow.asked
         time.sleep(0.5)
         print("interrupted", seen, slow.asked, flush=True)
@@ -132,6 +129,9 @@ class Slow(Store):
         from volumekit.engine.pool import pool
 
         self.asked += 1
+        if self.asked == 1:
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
 
         def wait(value):
             time.sleep(0.05)
@@ -147,11 +147,11 @@ def test_ctrl_c_stops_issuing_work(tmp_path, what):
     command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), volume.cloudpath, what]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.4)
+        time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         word, seen, after = process.stdout.readline().split()
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 10
         assert process.wait(30) == 0
     assert word == "interrupted"
     assert 0 < int(seen) < 256

@@ -38,7 +38,9 @@ def make(
     return volume, array
 
 
-def empty(url: Any, *, shape: tuple[int, int, int] = SHAPE, channels: int = 1, dtype: str = "uint16", **how: Any) -> Volume:
+def empty(
+    url: Any, *, shape: tuple[int, int, int] = SHAPE, channels: int = 1, dtype: str = "uint16", **how: Any
+) -> Volume:
     """Make a volume without chunks."""
     layout = {
         "encoding": how.pop("encoding", "raw"),
@@ -60,7 +62,9 @@ def oracle(array: NDArray[Any], offset: tuple[int, int, int], index: Any) -> NDA
     return array[np.ix_(*places)][post]
 
 
-def spelled(shape: tuple[int, ...], offset: tuple[int, int, int], index: Any) -> tuple[list[list[int]], tuple[Any, ...]]:
+def spelled(
+    shape: tuple[int, ...], offset: tuple[int, int, int], index: Any
+) -> tuple[list[list[int]], tuple[Any, ...]]:
     """Spell a basic index out: per axis the array positions, and what then drops and adds axes."""
     parts = list(index) if isinstance(index, tuple) else [index]
     missing = [slice(None)] * (4 - sum(p is not None and p is not Ellipsis for p in parts))

@@ -43,7 +43,9 @@ def test_out_that_reaches_outside(sample):
     np.testing.assert_array_equal(out[5:], sample[1][:5])
 
 
-@pytest.mark.parametrize("out", [np.zeros((2, 2), np.uint16), np.zeros((37, 30, 19, 2), np.uint8), np.zeros((37, 30, 19), np.uint16)])
+@pytest.mark.parametrize(
+    "out", [np.zeros((2, 2), np.uint16), np.zeros((37, 30, 19, 2), np.uint8), np.zeros((37, 30, 19), np.uint16)]
+)
 def test_out_that_does_not_fit(sample, out):
     with pytest.raises(ShapeError, match="out"):
         sample[0].download((), out=out)
@@ -55,8 +57,14 @@ def test_out_that_does_not_fit(sample, out):
 
 @pytest.mark.parametrize(
     "box",
-    [Bbox((0, 10, 101), (12, 20, 102)), np.s_[0:12, 10:20, 101:102], [0, 10, 101, 12, 20, 102], "0-12_10-20_101-102.gz"]
-    + [(slice(0, 12), slice(10, 20), slice(101, 102)), np.array([0, 10, 101, 12, 20, 102])],
+    [
+        Bbox((0, 10, 101), (12, 20, 102)),
+        np.s_[0:12, 10:20, 101:102],
+        [0, 10, 101, 12, 20, 102],
+        "0-12_10-20_101-102.gz",
+        (slice(0, 12), slice(10, 20), slice(101, 102)),
+        np.array([0, 10, 101, 12, 20, 102]),
+    ],
     ids=str,
 )
 def test_what_download_takes(sample, box):

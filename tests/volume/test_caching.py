@@ -13,7 +13,9 @@ from volumekit import Volume
 
 ROOT = Path(volumekit.__file__).parent.parent
 WAYS = [None, "gzip"]
-WRITE = "import sys; from volumekit import Volume; Volume(sys.argv[1], compress=sys.argv[3] or None)[:] = int(sys.argv[2])"
+WRITE = (
+    "import sys; from volumekit import Volume; Volume(sys.argv[1], compress=sys.argv[3] or None)[:] = int(sys.argv[2])"
+)
 
 
 @pytest.fixture(params=WAYS, ids=["native", "bridge"])

@@ -12,7 +12,9 @@ from volumekit import Bbox, VolumeCutout
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("set") / "layer", channels=3, max_mip=1, layer_type="segmentation", dtype="uint32")
+    return make(
+        tmp_path_factory.mktemp("set") / "layer", channels=3, max_mip=1, layer_type="segmentation", dtype="uint32"
+    )
 
 
 @pytest.fixture
@@ -195,5 +197,5 @@ def test_save_images(three, tmp_path, axis):
 def test_save_images_goes_to_saved_images(three, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     three[0][0:4, 10:15, 105:107].save_images(channel=0)
-    pictures = [path for path in (tmp_path / "saved_images").rglob("*.png")]
+    pictures = list((tmp_path / "saved_images").rglob("*.png"))
     assert len(pictures) == 2

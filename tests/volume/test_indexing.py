@@ -67,7 +67,9 @@ def test_reads_as_numpy_would(one, index):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("index", [*INDICES, np.s_[..., 1], np.s_[..., ::2], np.s_[..., 2:0:-1], np.s_[..., 1:]], ids=str)
+@pytest.mark.parametrize(
+    "index", [*INDICES, np.s_[..., 1], np.s_[..., ::2], np.s_[..., 2:0:-1], np.s_[..., 1:]], ids=str
+)
 def test_reads_channels_as_numpy_would(three, index):
     volume, array = three
     expected = oracle(array, OFFSET, index)
@@ -129,8 +131,25 @@ def test_decimal_voxel_sizes_are_exact(tmp_path):
 
 @pytest.mark.parametrize(
     "index",
-    [1.5, np.float64(3), "3", True, np.True_, slice(1.0, 3), slice(None, None, 0.5), slice(0, 3, 0), object(), 1j]
-    + [np.s_[..., ...], np.s_[0, 10, 105, 0, 0], np.s_[:, :, :, :, :], {1}, b"x", np.s_[True, 0], np.s_["0-64_0-64_0-64"]],
+    [
+        1.5,
+        np.float64(3),
+        "3",
+        True,
+        np.True_,
+        slice(1.0, 3),
+        slice(None, None, 0.5),
+        slice(0, 3, 0),
+        object(),
+        1j,
+        np.s_[..., ...],
+        np.s_[0, 10, 105, 0, 0],
+        np.s_[:, :, :, :, :],
+        {1},
+        b"x",
+        np.s_[True, 0],
+        np.s_["0-64_0-64_0-64"],
+    ],
     ids=repr,
 )
 def test_what_is_no_index(one, index):
@@ -142,8 +161,23 @@ def test_what_is_no_index(one, index):
 
 @pytest.mark.parametrize(
     "index",
-    [-6, 32, np.s_[-6:0], np.s_[0:33], np.s_[:, 6], np.s_[:, :, 119], np.s_[..., 1], np.s_[..., -1], np.s_[..., 0:2]]
-    + [np.s_[32:33], np.s_[500], np.s_[-(10**30)], np.s_[0 : 2**70], np.s_[40:20:-5], np.s_[-5:44:12]],
+    [
+        -6,
+        32,
+        np.s_[-6:0],
+        np.s_[0:33],
+        np.s_[:, 6],
+        np.s_[:, :, 119],
+        np.s_[..., 1],
+        np.s_[..., -1],
+        np.s_[..., 0:2],
+        np.s_[32:33],
+        np.s_[500],
+        np.s_[-(10**30)],
+        np.s_[0 : 2**70],
+        np.s_[40:20:-5],
+        np.s_[-5:44:12],
+    ],
     ids=str,
 )
 def test_outside_is_an_error(one, index):
@@ -193,7 +227,10 @@ def test_unbounded_reads_background_outside(three, index, background):
     volume = Volume(three[0].cloudpath, bounded=False, background_color=background)
     places, post = _wide_places(index)
     expected = np.full([len(p) for p in places], background, np.uint16)
-    inside = [[n for n, at in enumerate(p) if lo <= at < hi] for p, lo, hi in zip(places, (*OFFSET, 0), (*END, 3), strict=True)]
+    inside = [
+        [n for n, at in enumerate(p) if lo <= at < hi]
+        for p, lo, hi in zip(places, (*OFFSET, 0), (*END, 3), strict=True)
+    ]
     source = [[p[n] - lo for n in kept] for p, kept, lo in zip(places, inside, (*OFFSET, 0), strict=True)]
     expected[np.ix_(*inside)] = three[1][np.ix_(*source)]
     found = volume[index]

@@ -252,7 +252,7 @@ def test_redirects(tmp_path):
 
 
 def test_layers_may_redirect(tmp_path):
-    target, _ = make(tmp_path / "target")
+    make(tmp_path / "target")
     away = info(redirect=f"precomputed://file://{tmp_path}/target")
     Volume(str(tmp_path / "source"), info=away).commit_info()
     other = empty(tmp_path / "other")
@@ -306,7 +306,9 @@ def test_from_numpy(tmp_path):
     assert (mask.dtype, mask.layer_type) == (np.uint8, "segmentation")
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 2)), np.zeros((2,) * 5), np.zeros((2, 2, 2), np.float64), np.zeros((2, 2, 2), "U1")])
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 2)), np.zeros((2,) * 5), np.zeros((2, 2, 2), np.float64), np.zeros((2, 2, 2), "U1")]
+)
 def test_what_from_numpy_refuses(tmp_path, array):
     with pytest.raises((ShapeError, OptionError)):
         Volume.from_numpy(array, tmp_path / "v")

@@ -19,8 +19,18 @@ def volume(tmp_path):
 
 @pytest.mark.parametrize(
     ("mip", "number"),
-    [(0, 0), (1, 1), (-1, 2), (np.int64(2), 2), (1.7, 1), ([8, 8, 40], 1), ((16, 16, 40), 2), ([8.0, 8.0, 40.0], 1)]
-    + [(np.array([8, 8, 40]), 1), (Vec(16, 16, 40), 2)],
+    [
+        (0, 0),
+        (1, 1),
+        (-1, 2),
+        (np.int64(2), 2),
+        (1.7, 1),
+        ([8, 8, 40], 1),
+        ((16, 16, 40), 2),
+        ([8.0, 8.0, 40.0], 1),
+        (np.array([8, 8, 40]), 1),
+        (Vec(16, 16, 40), 2),
+    ],
     ids=repr,
 )
 def test_a_mip_by_number_or_resolution(volume, mip, number):
@@ -32,10 +42,21 @@ def test_a_mip_by_number_or_resolution(volume, mip, number):
 
 @pytest.mark.parametrize(
     ("mip", "error"),
-    [(3, ScaleUnavailableError), (-4, ScaleUnavailableError), ([5, 5, 40], ScaleUnavailableError)]
-    + [("1", ScaleUnavailableError), (None, TypeError), ([1, 2], ScaleUnavailableError), (10**30, ScaleUnavailableError)]
-    + [(float("inf"), TypeError), (float("nan"), TypeError), ("one", TypeError), (["a", "b", "c"], ScaleUnavailableError)]
-    + [({}, TypeError), ([[4, 4, 40]], TypeError)],
+    [
+        (3, ScaleUnavailableError),
+        (-4, ScaleUnavailableError),
+        ([5, 5, 40], ScaleUnavailableError),
+        ("1", ScaleUnavailableError),
+        (None, TypeError),
+        ([1, 2], ScaleUnavailableError),
+        (10**30, ScaleUnavailableError),
+        (float("inf"), TypeError),
+        (float("nan"), TypeError),
+        ("one", TypeError),
+        (["a", "b", "c"], ScaleUnavailableError),
+        ({}, TypeError),
+        ([[4, 4, 40]], TypeError),
+    ],
     ids=repr,
 )
 def test_no_such_mip(volume, mip, error):
@@ -133,7 +154,13 @@ def test_live_edits_reach_reads(volume):
 
 def test_nonsense_edits_are_errors(volume):
     volume.info["scales"][0]["size"] = [0, 1, 1]
-    for use in (lambda: volume[:], lambda: volume[5:7], lambda: volume.points([[5, 6, 8]]), volume.exists, lambda: volume.delete(())):
+    for use in (
+        lambda: volume[:],
+        lambda: volume[5:7],
+        lambda: volume.points([[5, 6, 8]]),
+        volume.exists,
+        lambda: volume.delete(()),
+    ):
         with pytest.raises(MetadataError, match="size"):
             use()
     with pytest.raises(MetadataError, match="size"):

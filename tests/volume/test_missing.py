@@ -148,7 +148,7 @@ def test_a_partial_write_may_blacken_a_chunk(tmp_path, compress, color):
 
 @pytest.mark.parametrize("compress", WAYS)
 def test_deletion(tmp_path, compress):
-    volume, array = make(tmp_path / "v", compress=compress, lru_bytes=10**7)
+    volume, _ = make(tmp_path / "v", compress=compress, lru_bytes=10**7)
     volume[:]
     volume.delete(FIRST)
     volume.delete(FIRST)

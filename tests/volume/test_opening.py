@@ -26,7 +26,9 @@ from volumekit.errors import (
 ROOT = Path(volumekit.__file__).parent.parent
 
 
-@pytest.mark.parametrize("url", ["", "   ", "a\0b", "s3:/bucket/x", "file:/tmp/x", None, 5, "http://", "precomputed://"], ids=repr)
+@pytest.mark.parametrize(
+    "url", ["", "   ", "a\0b", "s3:/bucket/x", "file:/tmp/x", None, 5, "http://", "precomputed://"], ids=repr
+)
 def test_not_a_url(url):
     with pytest.raises(InvalidURLError):
         Volume(url)
@@ -103,7 +105,13 @@ def test_no_permission_is_never_missing(compress):
         closed, listed = root / "closed", root / "listed"
         empty(closed)
         empty(listed, compress=compress or None)[:] = 1
-        for path, mode in ((root, 0o755), (closed, 0o755), (listed, 0o755), (closed / "info", 0), (listed / "4_4_40", 0)):
+        for path, mode in (
+            (root, 0o755),
+            (closed, 0o755),
+            (listed, 0o755),
+            (closed / "info", 0),
+            (listed / "4_4_40", 0),
+        ):
             path.chmod(mode)
         command = [sys.executable, "-c", SCRIPT, compress, str(closed), str(listed)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
@@ -116,8 +124,19 @@ def test_the_errors_differ():
     assert not any(issubclass(a, b) for a in kinds for b in kinds if a is not b)
 
 
-@pytest.mark.parametrize("form", ["{}", "file://{}", "precomputed://{}", "precomputed://file://{}", "{}|precomputed:"]
-    + ["{}/", "file://{}|neuroglancer-precomputed:", "neuroglancer-precomputed://file://{}"])  # fmt: skip
+FORMS = [
+    "{}",
+    "{}/",
+    "file://{}",
+    "precomputed://{}",
+    "precomputed://file://{}",
+    "{}|precomputed:",
+    "file://{}|neuroglancer-precomputed:",
+    "neuroglancer-precomputed://file://{}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_forms_of_urls(tmp_path, form):
     made, array = make(tmp_path / "v")
     volume = Volume(form.format(tmp_path / "v"))
@@ -131,7 +150,9 @@ def test_paths(tmp_path, monkeypatch):
     assert Volume("v") == Volume("./v") == Volume(Path("v")) == Volume(tmp_path / "v", format="precomputed") == made
 
 
-@pytest.mark.parametrize("name", ["with space", "a%20b", "q?x", "h#x", "p|x", "ünïcode", "[0]", "a*", "-dash", "a:b", "'q\""])
+@pytest.mark.parametrize(
+    "name", ["with space", "a%20b", "q?x", "h#x", "p|x", "ünïcode", "[0]", "a*", "-dash", "a:b", "'q\""]
+)
 def test_odd_names(tmp_path, name):
     made, array = make(f"file://{tmp_path}/{name}", compress="gzip")
     made.delete(made.bounds)

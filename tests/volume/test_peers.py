@@ -41,7 +41,14 @@ def test_cloudvolume_reads_ours(tmp_path, encoding, dtype, channels, compress):
 def test_ours_reads_cloudvolumes(tmp_path, encoding, dtype, channels, compress, offset):
     array = voxels(channels=channels, dtype=dtype)
     info = cloudvolume.CloudVolume.create_new_info(
-        channels, "segmentation" if "seg" in encoding else "image", dtype, encoding, (4, 4, 40), offset, SHAPE, chunk_size=CHUNK
+        channels,
+        "segmentation" if "seg" in encoding else "image",
+        dtype,
+        encoding,
+        (4, 4, 40),
+        offset,
+        SHAPE,
+        chunk_size=CHUNK,
     )
     peer = cloudvolume.CloudVolume(f"precomputed://file://{tmp_path}/v", info=info, compress=compress, progress=False)
     peer.commit_info()

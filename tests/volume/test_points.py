@@ -137,8 +137,17 @@ def test_empty_and_full_masks(three):
 
 @pytest.mark.parametrize(
     "index",
-    [np.ones((3, 3, 3), bool), np.ones(37, bool), [True, False], [1.5, 2.0], np.array(["a"]), ([0, 1], [7, 8, 9])]
-    + [(None, X, Y, Z), (X, Y, Z, [0] * 4, [0] * 4), ([[0, 1], [2]],)],
+    [
+        np.ones((3, 3, 3), bool),
+        np.ones(37, bool),
+        [True, False],
+        [1.5, 2.0],
+        np.array(["a"]),
+        ([0, 1], [7, 8, 9]),
+        (None, X, Y, Z),
+        (X, Y, Z, [0] * 4, [0] * 4),
+        ([[0, 1], [2]],),
+    ],
     ids=str,
 )
 def test_what_is_no_index(three, index):

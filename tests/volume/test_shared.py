@@ -118,7 +118,7 @@ def test_what_is_not_there_or_too_small(sample):
     name = volume.generate_shared_memory_location()
     memory = SharedMemory(name, create=True, size=10)
     try:
-        with pytest.raises(ShapeError, match="10|4096"):
+        with pytest.raises(ShapeError, match="holds"):
             volume.upload_from_shared_memory(name, ())
     finally:
         memory.close()

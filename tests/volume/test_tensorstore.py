@@ -39,7 +39,13 @@ def test_tensorstore_reads_ours(tmp_path, encoding, dtype, channels, through):
 @pytest.mark.parametrize(("encoding", "dtype", "channels"), LOSSLESS)
 def test_ours_reads_tensorstores(tmp_path, encoding, dtype, channels):
     array = voxels(channels=channels, dtype=dtype)
-    scale = {"size": SHAPE, "voxel_offset": OFFSET, "resolution": [4, 4, 40], "chunk_size": [16, 16, 8], "encoding": encoding}
+    scale = {
+        "size": SHAPE,
+        "voxel_offset": OFFSET,
+        "resolution": [4, 4, 40],
+        "chunk_size": [16, 16, 8],
+        "encoding": encoding,
+    }
     if encoding == "compressed_segmentation":
         scale["compressed_segmentation_block_size"] = [8, 4, 2]
     metadata = {"data_type": dtype, "num_channels": channels, "type": "image"}

@@ -191,8 +191,18 @@ def test_casts_that_lose_are_errors(tmp_path, value, stored):
 
 @pytest.mark.parametrize(
     ("value", "stored"),
-    [(255, "uint8"), (True, "uint8"), (-128, "int8"), (2**64 - 1, "uint64"), (1.5, "float32"), (7, "float32")]
-    + [(float("nan"), "float32"), (float("inf"), "float32"), (-0.0, "float32"), (0.1, "float32")],
+    [
+        (255, "uint8"),
+        (True, "uint8"),
+        (-128, "int8"),
+        (2**64 - 1, "uint64"),
+        (1.5, "float32"),
+        (7, "float32"),
+        (float("nan"), "float32"),
+        (float("inf"), "float32"),
+        (-0.0, "float32"),
+        (0.1, "float32"),
+    ],
     ids=repr,
 )
 def test_python_numbers_that_fit(tmp_path, value, stored):
@@ -255,7 +265,9 @@ def test_off_the_grid_is_an_error(tmp_path, index):
     np.testing.assert_array_equal(volume[:], array)
 
 
-@pytest.mark.parametrize("index", [(), np.s_[-5:11], np.s_[11:27], np.s_[27:32], np.s_[11:], np.s_[..., 116:119], np.s_[::-1]], ids=str)
+@pytest.mark.parametrize(
+    "index", [(), np.s_[-5:11], np.s_[11:27], np.s_[27:32], np.s_[11:], np.s_[..., 116:119], np.s_[::-1]], ids=str
+)
 def test_on_the_grid(tmp_path, index):
     volume, array = make(tmp_path / "v")
     index = (*index[:-1], index[-1], slice(None)) if isinstance(index, tuple) and len(index) == 2 else index

@@ -14,7 +14,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from volumekit.codecs import get_codec
-from volumekit.engine.drive import Unit, overlap
+from volumekit.engine.drive import Unit, Waitable, overlap
 from volumekit.engine.open import open_bridge, open_native
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import READ_BYTES, WRITE_BYTES, Point, pieces
@@ -171,19 +171,25 @@ class LevelArray:
     def _read_piece(self, domain: Domain, out: NDArray[Any], progress: Progress | None) -> Unit[None]:
         target = ts.array(out)
         try:
-            if self._native is not None and not self._suffixes():
-                try:
-                    yield target.write(self._native[domain].translate_to[0])
-                except ValueError as error:
-                    if not isinstance(translate(error), MissingChunkError):
-                        raise
-                    yield target.write(self._bridge[domain].translate_to[0])
-            else:
-                yield target.write(self._bridge[domain].translate_to[0])
+            yield from self._either(lambda store: target.write(store[domain].translate_to[0]))
         except Exception as error:
             raise self._named(error, domain) from error
         if progress is not None:
             progress(out.nbytes)
+
+    def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
+        """Read natively; where a chunk is missing, or has a suffix, through the bridge, which knows what that means."""
+        if self._native is not None and not self._suffixes():
+            try:
+                future = start(self._native)
+                yield future
+                return future.result()
+            except ValueError as error:
+                if not isinstance(translate(error), MissingChunkError):
+                    raise
+        future = start(self._bridge)
+        yield future
+        return future.result()
 
     def _named(self, error: Exception, domain: Domain) -> BaseException:
         return translate(error, url=self.store.url, key=self.level.key, box=_box(domain))
@@ -266,15 +272,10 @@ class LevelArray:
         """
         forkguard.check()
         try:
-            if self._native is not None and not self._suffixes():
-                try:
-                    return (yield from _reading(self._native, index))
-                except ValueError as error:
-                    if not isinstance(translate(error), MissingChunkError):
-                        raise
-            return (yield from _reading(self._bridge, index))
+            voxels: NDArray[Any] = yield from self._either(lambda store: store[index].read())
         except Exception as error:
             raise translate(error, url=self.store.url, key=self.level.key) from error
+        return voxels
 
     def write_points(self, index: tuple[NDArray[np.int64], ...], values: NDArray[Any]) -> Unit[None]:
         """Write single voxels.
@@ -316,13 +317,6 @@ def _most_bytes(level: Level) -> int:
     """Return more bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
     voxels = math.prod(min(c, n) for c, n in zip(level.chunk, level.shape, strict=True))
     return 2**16 + 4 * voxels * max(8, level.dtype.itemsize)
-
-
-def _reading(store: ts.TensorStore, index: tuple[Any, ...]) -> Unit[NDArray[Any]]:
-    future = store[index].read()
-    yield future
-    result: NDArray[Any] = future.result()
-    return result
 
 
 def _domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:

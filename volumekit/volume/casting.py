@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from volumekit.errors import CastError, ShapeError
 
-
 _KINDS = {"f": "buif", "i": "bui", "u": "bui"}
 """Kinds of Python numbers that each kind of data type may hold."""
 
