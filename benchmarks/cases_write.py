@@ -6,7 +6,7 @@ import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from benchmarks.data import CSEG, CSEG_GZ, JPEG, PNG, RAW, RAW_FLAT, RAW_GZ, Dat
 from benchmarks.harness import Case, Contest, Sample, timed
 from benchmarks.ours import CLOUDVOLUME, OURS, PROGRAMS, TENSORSTORE, VolumekitVolume, contestants, installed
 from benchmarks.peers import Box, PeerVolume
+
+
+class Target(NamedTuple):
+    """Where a program writes."""
+
+    path: Path
+    volume: PeerVolume
 
 
 def cases() -> Iterator[Case]:
@@ -29,19 +36,27 @@ def cases() -> Iterator[Case]:
 
 
 def write_all(layout: Layout, data: Data, *, durable: bool = False) -> Contest:
-    """Write a whole volume where nothing is yet."""
+    """Write a whole volume where nothing is yet.
+
+    Each time into a new folder: where on the disk a folder lies makes a difference of two, time after time.
+    """
     array = data.array(layout)
-    box, peers = whole(array.shape), _peers(layout, durable)
-    made = _make(layout, data, peers, durable=durable)
+    box, peers = whole(array.shape), (TENSORSTORE,) if durable else layout.peers
+    make = functools.partial(_make, layout, data, durable=durable)
+    made = {name: make(name) for name in filter(installed, (OURS, *peers))}
 
     def contestant(name: str) -> Sample:
-        path, volume = made[name]
-        return timed(lambda _: volume.write(box, array), lambda _: _wipe(path))
+        def given(_: int) -> PeerVolume:
+            shutil.rmtree(made[name].path)
+            made[name] = make(name)
+            return made[name].volume
+
+        return timed(lambda volume: volume.write(box, array), given)
 
     def check() -> None:
-        for name, (_, volume) in made.items():
-            volume.write(box, array)
-            check_written(name, made, layout, data, box)
+        for name, target in made.items():
+            target.volume.write(box, array)
+            check_written(name, target, layout, data, box)
 
     bars = (at_most(1.10, TENSORSTORE),) if TENSORSTORE in peers else ()
     return Contest(contestants(contestant, peers), check, bars)
@@ -61,67 +76,45 @@ def _write_boxes(
     layout: Layout, data: Data, peers: tuple[str, ...], *, side: int, grid: int, **options: Any
 ) -> Contest:
     array = data.array(layout)
-    made = _make(layout, data, peers, ours=options)
-    for _, volume in made.values():
-        volume.write(whole(array.shape), array)
+    made = {name: _make(layout, data, name, ours=options) for name in filter(installed, (OURS, *peers))}
+    for target in made.values():
+        target.volume.write(whole(array.shape), array)
 
     def given(number: int) -> tuple[Box, Any]:
         box = data.box(number, array.shape, side=side, grid=grid)
         return box, np.asfortranarray(array[box])
 
     def contestant(name: str) -> Sample:
-        volume = made[name][1]
+        volume = made[name].volume
         return timed(lambda args: volume.write(*args), given)
 
     def check() -> None:
-        for name, (_, volume) in made.items():
-            volume.write(*given(0))
-            check_written(name, made, layout, data, whole(array.shape))
+        for name, target in made.items():
+            target.volume.write(*given(0))
+            check_written(name, target, layout, data, whole(array.shape))
 
     return Contest(contestants(contestant, peers), check, calls=data.extent.calls)
 
 
-def _peers(layout: Layout, durable: bool) -> tuple[str, ...]:
-    return (TENSORSTORE,) if durable else layout.peers  # CloudVolume never waits for the disk
-
-
 def _make(
-    layout: Layout,
-    data: Data,
-    peers: tuple[str, ...],
-    *,
-    durable: bool = False,
-    ours: dict[str, Any] | None = None,
-) -> dict[str, tuple[Path, PeerVolume]]:
-    """Make an empty dataset for each program that takes part."""
+    layout: Layout, data: Data, name: str, *, durable: bool = False, ours: dict[str, Any] | None = None
+) -> Target:
+    """Make an empty dataset with a program; all have the same settings."""
     compress = "gzip" if layout.gzip else False
     options: dict[str, dict[str, Any]] = {
         OURS: {"compress": compress, "durable": durable, **(ours or {})},
         TENSORSTORE: {"file_io_sync": durable},
         CLOUDVOLUME: {"compress": compress},
     }
-    made = {}
-    for name in filter(installed, (OURS, *peers)):
-        path = data.empty()
-        volume = PROGRAMS[name].create(
-            path, data.array(layout), chunk=layout.chunk, encoding=layout.encoding, write=False, **options[name]
-        )
-        made[name] = path, volume
-    return made
+    path, array, encoding = data.empty(), data.array(layout), layout.encoding
+    create = PROGRAMS[name].create
+    volume = create(path, array, chunk=layout.chunk, encoding=encoding, write=False, **options[name])
+    return Target(path, volume)
 
 
-def _wipe(path: Path) -> None:
-    """Remove all chunks; the metadata stays."""
-    for folder in path.iterdir():
-        if folder.is_dir():
-            shutil.rmtree(folder)
-
-
-def check_written(
-    name: str, made: dict[str, tuple[Path, PeerVolume]], layout: Layout, data: Data, box: Box
-) -> None:
+def check_written(name: str, target: Target, layout: Layout, data: Data, box: Box) -> None:
     """Raise unless what a program wrote reads as what it was given, or, where that is lossy, nearly so."""
-    read = np.asarray(VolumekitVolume.open(made[name][0]).read(box))[..., 0]
+    read = np.asarray(VolumekitVolume.open(target.path).read(box))[..., 0]
     wanted = data.array(layout)[box]
     if layout.tolerance:
         off = float(np.abs(read.astype(np.int16) - wanted).mean())

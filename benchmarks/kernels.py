@@ -59,9 +59,7 @@ def medians(calls: list[Callable[[], Any]], times: int) -> list[float]:
     return [statistics.median(taken[1:]) for taken in seconds]
 
 
-def measure(
-    array: NDArray[Any], method: str, factor: tuple[int, int, int], times: int
-) -> tuple[float, float | None]:
+def measure(array: NDArray[Any], method: str, factor: tuple[int, int, int], times: int) -> tuple[float, float | None]:
     """Return our seconds and the peer's."""
     calls: list[Callable[[], Any]] = [lambda: downsample(array, factor, method=method)]
     other = peer(method)

@@ -93,8 +93,6 @@ def _plain(result: Result) -> dict[str, Any]:
         "medians": result.medians,
         "minima": result.minima,
         "absent": [name for name, taken in result.samples.items() if not taken],
-        "bars": [
-            {"bar": bar.text, "against": bar.peer, "met": bar.verdict(result.medians)} for bar in result.bars
-        ],
+        "bars": [{"bar": bar.text, "against": bar.peer, "met": bar.verdict(result.medians)} for bar in result.bars],
         "samples": result.samples,
     }

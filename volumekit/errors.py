@@ -58,9 +58,7 @@ class VolumekitError(Exception):
     landed: tuple[Any, ...] = ()
     unknown: tuple[Any, ...] = ()
 
-    def __init__(
-        self, message: str, *, url: str | None = None, key: str | None = None, box: Any | None = None
-    ) -> None:
+    def __init__(self, message: str, *, url: str | None = None, key: str | None = None, box: Any | None = None) -> None:
         super().__init__(message)
         self.message, self.url, self.key, self.box = message, url, key, box
 

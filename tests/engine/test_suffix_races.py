@@ -92,6 +92,31 @@ def test_two_writers_move_an_object_at_once(base, meddled):
     assert names(base) == ["k.gz"]
 
 
+def test_the_new_object_is_thrown_away_and_the_old_one_moved_by_others(base, meddled):
+    put(base, b"old")
+    ours, theirs = SuffixStore(meddled, compress="gzip"), SuffixStore(base, compress="gzip")
+    stamp = get(ours).stamp
+
+    def twice():
+        put(theirs, b"theirs", stamp=get(theirs).stamp)
+        put(theirs, b"theirs again", stamp=get(theirs).stamp)
+
+    meddled.meddle["k"] = twice
+    with pytest.raises(ConflictError):
+        put(ours, b"ours", stamp=stamp)
+    assert get(ours).data == b"theirs again"
+    assert names(base) == ["k.gz"]
+
+
+def test_somebody_builds_upon_the_new_object(base, meddled):
+    put(SuffixStore(base, compress="br"), b"old")
+    ours, theirs = SuffixStore(meddled, compress="gzip"), SuffixStore(base, compress="gzip")
+    meddled.meddle["k.br"] = lambda: put(theirs, get(theirs).data + b"+theirs", stamp=get(theirs).stamp)
+    put(ours, b"ours", stamp=get(ours).stamp)
+    assert get(ours).data == b"ours+theirs"
+    assert names(base) == ["k.gz"]
+
+
 def test_a_doubled_object_is_written_where_it_is(base):
     put(base, b"right")
     put(SuffixStore(base, compress="gzip"), b"stale", "other")
@@ -106,6 +131,35 @@ def test_a_doubled_object_is_written_where_it_is(base):
     put(packed, b"moved", stamp=get(packed).stamp)
     assert names(base) == ["k.gz"]
     assert get(packed).data == b"moved"
+
+
+def test_only_the_stale_object_that_was_seen_is_removed(base, meddled):
+    """A doubled object is written where it is; meanwhile two others move it: their object is not the stale one."""
+    put(base, b"right")
+    put(base, b"stale", "k.gz")
+    ours, theirs = SuffixStore(meddled, compress="gzip"), SuffixStore(base, compress="gzip")
+
+    def move():
+        for data in (b"theirs", b"theirs again"):
+            put(theirs, data, stamp=get(theirs).stamp)
+
+    meddled.meddle["k.gz"] = move
+    put(ours, b"ours", stamp=get(ours).stamp)
+    assert get(ours).data == b"theirs again"
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+@pytest.mark.parametrize("when", ["k", "k.gz"])
+def test_overwriting_while_others_write(base, meddled, doubled, when):
+    """The object written last is there in the end, once."""
+    put(base, b"old")
+    if doubled:
+        put(base, b"stale", "k.gz")
+    ours, theirs = SuffixStore(meddled, compress="gzip"), SuffixStore(base, compress="gzip")
+    meddled.meddle[when] = lambda: put(theirs, b"theirs", stamp=get(theirs).stamp)
+    put(ours, b"ours")
+    assert get(ours).data == b"ours"
+    assert names(base) == ["k.gz"]
 
 
 def test_a_new_object_is_only_made_once(base):

@@ -336,3 +336,25 @@ def test_repr(tmp_path):
     volume = empty(tmp_path / "v")
     for part in (str(tmp_path), "mip=0", "(37, 30, 19, 1)", "uint16", "raw", "Bbox"):
         assert part in repr(volume)
+
+
+@pytest.mark.parametrize("layer_type", ["image", "segmentation"])
+def test_the_notebook_card(tmp_path, layer_type):
+    volume, _ = make(tmp_path / "a<b", layer_type=layer_type, max_mip=1)
+    volume.mip = 1
+    card = volume._repr_html_()
+    for part in ("a&lt;b", "<img", "4_4_40", "<b>1</b>", "uint16", "raw", "37 × 30 × 19"):
+        assert part in card
+    assert "a<b" not in card
+
+
+def test_the_card_of_a_volume_that_cannot_be_read(tmp_path):
+    volume, _ = make(tmp_path / "v", max_mip=1)
+    (tmp_path / "v" / "4_4_40" / "-5-11_7-23_108-116").write_bytes(b"damaged")
+    for encoding in ("raw", "no such", "jpeg"):
+        for scale in volume.scales:
+            scale["encoding"] = encoding
+        volume.scales[1]["size"] = [0, 0, 0]
+        if encoding != "jpeg":
+            assert "<img" not in volume._repr_html_()
+    assert "key: info" not in repr(Volume(volume.cloudpath))

@@ -67,8 +67,7 @@ class Bridge:
     def cell(self, domain: ts.IndexDomain) -> Cell:
         """Return the cell that a chunk's domain is."""
         x, y, z, c = (
-            (low - origin) // step
-            for low, (origin, step) in zip(domain.inclusive_min, self._steps, strict=True)
+            (low - origin) // step for low, (origin, step) in zip(domain.inclusive_min, self._steps, strict=True)
         )
         return x, y, z, c
 

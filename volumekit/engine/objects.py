@@ -80,5 +80,3 @@ def delete(array: LevelArray, box: Bbox) -> None:
             waiting.popleft().result()
     while waiting:
         waiting.popleft().result()
-
-

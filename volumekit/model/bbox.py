@@ -118,9 +118,7 @@ class Bbox(Extent):
         """Make the smallest box of voxels that holds all points, an (n, rank) array."""
         array = np.asarray(points)
         if array.ndim != 2 or not array.size or array.dtype.kind not in "iuf":
-            raise OptionError(
-                f"points are a non-empty (n, rank) array of numbers, not {array.shape} {array.dtype}"
-            )
+            raise OptionError(f"points are a non-empty (n, rank) array of numbers, not {array.shape} {array.dtype}")
         lo, hi = numbers(array.min(axis=0)), numbers(array.max(axis=0))
         return cls([math.floor(a) for a in lo], [math.floor(b) + 1 for b in hi])
 
@@ -131,9 +129,7 @@ class Bbox(Extent):
         return cls((0,) * len(hi), hi)
 
     @classmethod
-    def create(
-        cls, obj: Any, context: Bbox | None = None, bounded: bool = False, autocrop: bool = False
-    ) -> Self:
+    def create(cls, obj: Any, context: Bbox | None = None, bounded: bool = False, autocrop: bool = False) -> Self:
         """Make a box from a Bbox, slices, a chunk name, a `Vec` (the size), or the numbers of both corners.
 
         Parameters

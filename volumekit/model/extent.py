@@ -24,9 +24,7 @@ class Extent:
     __slots__ = ("_hi", "_lo", "_unit")
     __array_ufunc__ = None  # so that ``array + box`` comes here
 
-    def __init__(
-        self, minpt: Numbers, maxpt: Numbers, *, dtype: DTypeLike | None = None, unit: str = "vx"
-    ) -> None:
+    def __init__(self, minpt: Numbers, maxpt: Numbers, *, dtype: DTypeLike | None = None, unit: str = "vx") -> None:
         a, b = numbers(minpt), numbers(maxpt)
         if len(a) != len(b):
             raise OptionError(f"corners of different rank: {a} and {b}")
@@ -142,9 +140,7 @@ class Extent:
     def clamp(self, other: Extent) -> Self:
         """Return the box with both corners moved to the nearest places in ``other``."""
         pairs = list(self._pairs(other))
-        return self._like(
-            [min(max(a, c), d) for a, _, c, d in pairs], [min(max(b, c), d) for _, b, c, d in pairs]
-        )
+        return self._like([min(max(a, c), d) for a, _, c, d in pairs], [min(max(b, c), d) for _, b, c, d in pairs])
 
     def intersection(self, other: Extent) -> Self:
         """Return the common part; the empty box at the origin if there is none."""

@@ -67,8 +67,7 @@ def cells_touching(bounds: Bbox, chunk: Sequence[int], box: Bbox) -> Ranges:
     if common.empty():
         return (range(0),) * bounds.ndim
     return tuple(
-        range((a - lo) // c, -(-(b - lo) // c))
-        for a, b, (lo, _, c) in zip(*_corners(common), axes, strict=True)
+        range((a - lo) // c, -(-(b - lo) // c)) for a, b, (lo, _, c) in zip(*_corners(common), axes, strict=True)
     )
 
 

@@ -40,9 +40,7 @@ def chunk_name(lo: Point, hi: Point) -> str:
     return "_".join(f"{_text(a)}-{_text(b)}" for a, b in zip(lo, hi, strict=True))
 
 
-def slice_corners(
-    items: Sequence[Any], context: tuple[Point, Point] | None
-) -> tuple[list[Number], list[Number]]:
+def slice_corners(items: Sequence[Any], context: tuple[Point, Point] | None) -> tuple[list[Number], list[Number]]:
     """Return the corners that slices and ints select.
 
     Parameters

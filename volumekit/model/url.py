@@ -220,9 +220,7 @@ def _parse_path(text: str) -> URL:
             fixed = f"{typo[1].lower()}://{root}{text[typo.end() :]}"
             raise InvalidURLError(f"not a URL: {text!r}; did you mean {fixed!r}? For a file write './{text}'")
         if "://" in text:
-            raise InvalidURLError(
-                f"not a URL: {text!r}; expected protocol://path. For a file write './{text}'"
-            )
+            raise InvalidURLError(f"not a URL: {text!r}; expected protocol://path. For a file write './{text}'")
     return _parse_file(text)
 
 
@@ -249,7 +247,5 @@ def _parse_http(protocol: str, rest: str) -> URL:
     if not place.strip("/") or place.startswith("/") or _SCHEME.match(place):
         raise InvalidURLError(f"no server in '{protocol}://{rest}'; expected {protocol}://server/path")
     if "#" in rest:
-        raise InvalidURLError(
-            f"'{protocol}://{rest}' has a '#'; write it as %23, or leave out what follows it"
-        )
+        raise InvalidURLError(f"'{protocol}://{rest}' has a '#'; write it as %23, or leave out what follows it")
     return URL(None, protocol, place.rstrip("/"), query=query if mark else None)

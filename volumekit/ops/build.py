@@ -125,5 +125,3 @@ def choose_method(method: str | None, layer_type: str) -> str:
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; it is one of {', '.join(METHODS)}")
     return method
-
-

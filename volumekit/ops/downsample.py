@@ -98,9 +98,7 @@ def downsample(
     )
     method = choose_method(method, volume.layer_type)
     numbers = [first, *(next(n for n, level in enumerate(target.levels) if level.key == key) for key in keys)]
-    plan = plan_levels(
-        target, numbers, [step] * count, copies=False, method=method, memory=budget, threads=threads
-    )
+    plan = plan_levels(target, numbers, [step] * count, copies=False, method=method, memory=budget, threads=threads)
     note(target, started("downsample", volume.cloudpath, mip=first, mips=count, factor=list(step), downsampling=method))
     for key in keys:
         remove_chunks(target.array(0).store, key)

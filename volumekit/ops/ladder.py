@@ -89,9 +89,7 @@ class Ladder:
             step = self._step(rungs, copies=copies, halo=halo)
             if step is not None:
                 _check_count(rungs[0], step)
-                tasks = tuple(
-                    Task(number + n, stage, box) for n, box in enumerate(cut(rungs[0].bounds, step))
-                )
+                tasks = tuple(Task(number + n, stage, box) for n, box in enumerate(cut(rungs[0].bounds, step)))
                 size = column_bytes(rungs, *step[:2], halo=halo, threads=self.threads)
                 made = Pass(tasks, size, 0, rungs, copies, halo)
                 read = sum(made.read_voxels(task.box) for task in tasks)

@@ -112,9 +112,7 @@ def _checked_diameter(diameter: float | None, resolution: tuple[float, float, fl
     return float(diameter)
 
 
-def write_stack(
-    phantom: Phantom, folder: str | os.PathLike[str], *, overwrite: bool = False
-) -> tuple[Path, Path]:
+def write_stack(phantom: Phantom, folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, Path]:
     """Write image and labels as one TIFF per section, deflated: ``image/0.tif``, ``labels/0.tif``, ...
 
     Names have no leading zeros, as many microscopes write them: natural order is the order of the sections.
@@ -177,5 +175,3 @@ def _storage_error(error: OSError, folder: Path) -> Exception:
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         kind = NoSpaceError
     return kind(f"cannot write a stack into {folder}: {error.strerror or error}", url=str(folder))
-
-

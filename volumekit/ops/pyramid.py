@@ -70,9 +70,7 @@ class Pass(Stage):
 
     def steps(self, rung: int) -> Factor:
         """Return the factor from the rung before to this one."""
-        x, y, z = (
-            a // b for a, b in zip(self.rungs[rung].factor, self.rungs[rung - 1].factor, strict=True)
-        )
+        x, y, z = (a // b for a, b in zip(self.rungs[rung].factor, self.rungs[rung - 1].factor, strict=True))
         return x, y, z
 
     def owned(self, box: Bbox, rung: int) -> Bbox:

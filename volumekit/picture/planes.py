@@ -93,9 +93,7 @@ def to_uint8(
     return stretched
 
 
-def contrast(
-    plane: ArrayLike, *, percentiles: tuple[float, float] = (0.5, 99.5)
-) -> tuple[float, float] | None:
+def contrast(plane: ArrayLike, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> tuple[float, float] | None:
     """Return the range `to_uint8` would choose, to use it for other planes too; None for a constant plane.
 
     Raises
@@ -180,9 +178,7 @@ def _fraction(bits: NDArray[np.uint64]) -> NDArray[np.float32]:
     return (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
 
 
-def _from_hsv(
-    hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]
-) -> Picture:
+def _from_hsv(hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]) -> Picture:
     colours = np.empty((*hue.shape, 3), np.uint8)
     for channel, turn in enumerate((5, 3, 1)):
         sector = (turn + 6 * hue) % 6
@@ -265,9 +261,7 @@ def fit(
     return from_image(to_image(array).resize(size, Resampling.LANCZOS))
 
 
-def _fitted(
-    shape: tuple[int, int], pixel_size: tuple[float, float], box: tuple[int, int]
-) -> tuple[int, int]:
+def _fitted(shape: tuple[int, int], pixel_size: tuple[float, float], box: tuple[int, int]) -> tuple[int, int]:
     if len(pixel_size) != 2 or not all(math.isfinite(size) and size > 0 for size in pixel_size):
         raise OptionError(f"pixel_size is two positive lengths, not {pixel_size!r}")
     if len(box) != 2 or not all(1 <= side <= LONGEST_SIDE for side in box):

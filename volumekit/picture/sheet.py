@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from volumekit.errors import OptionError, ShapeError
-from volumekit.picture.planes import LONGEST_SIDE, colour_labels, contrast, fit, overlay, scale_bar, to_uint8
 from volumekit.picture.image import Picture, default_font, to_image, to_rgb
+from volumekit.picture.planes import LONGEST_SIDE, colour_labels, contrast, fit, overlay, scale_bar, to_uint8
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -144,10 +144,7 @@ def ladder(views: Sequence[View]) -> list[View]:
     """
     first = next((view.image for view in views if view.image is not None), None)
     common = None if first is None else contrast(first)
-    return [
-        replace(view, caption=_mip_caption(mip, view), range=common, blocky=True)
-        for mip, view in enumerate(views)
-    ]
+    return [replace(view, caption=_mip_caption(mip, view), range=common, blocky=True) for mip, view in enumerate(views)]
 
 
 def _mip_caption(mip: int, view: View) -> str:
@@ -231,9 +228,7 @@ def sheet_of(
     return contact_sheet(panels, columns=columns, title=title, footer=footer)
 
 
-def contact_sheet(
-    panels: Sequence[Panel], *, columns: int | None = None, title: str = "", footer: str = ""
-) -> Image:
+def contact_sheet(panels: Sequence[Panel], *, columns: int | None = None, title: str = "", footer: str = "") -> Image:
     """Arrange pictures in rows on a dark ground, each above its caption.
 
     Parameters
@@ -271,9 +266,7 @@ def contact_sheet(
 class _Sheet:
     """The places of everything on a sheet, in pixels."""
 
-    def __init__(
-        self, images: list[Image], captions: list[str], columns: int, title: str, footer: str
-    ) -> None:
+    def __init__(self, images: list[Image], captions: list[str], columns: int, title: str, footer: str) -> None:
         self.images, self.columns = images, columns
         widths = [max([_NARROWEST, *(i.width for i in images[c::columns])]) for c in range(columns)]
         self.left = _running([_MARGIN, *(width + _GAP for width in widths)])

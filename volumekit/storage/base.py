@@ -90,9 +90,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def commit(
-        self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
-    ) -> Future[Mapping[str, bytes]]:
+    def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write (bytes) or delete (None) keys; all or nothing per object.
 
         Parameters

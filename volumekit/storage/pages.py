@@ -94,9 +94,7 @@ class PagesStore(Store):
 
         return then(parts, join)
 
-    def commit(
-        self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
-    ) -> Future[Mapping[str, bytes]]:
+    def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Fail: image files are only read."""
         return failed(ReadOnlyError("image files are read, never changed; convert them first", url=self.url))
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from types import MappingProxyType
 from typing import Any, Literal
 
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
@@ -136,13 +135,30 @@ class SuffixStore(Store):
         had, doubled, stamp = _unstamp(if_match)
         if data is None:
             return self._delete(key, had, stamp)
-        if if_match is None and self.target is None:
-            found = self._locate(key, VARIANTS)
-            return chain(found, lambda variant: self._put(key, data, variant or PLAIN, None))
+        if if_match is None:
+            return self._overwrite(key, data)
         variant = had or PLAIN if self.target is None or doubled else self.target
         if had in (None, variant):
             return self._put(key, data, variant, stamp)
-        return self._put(key, data, variant, ABSENT, leave={_stored(key, had): stamp})
+        return self._put(key, data, variant, ABSENT, old=(had, stamp))
+
+    def _overwrite(self, key: str, data: bytes) -> Future[bytes]:
+        """Store an object, whatever was there."""
+        usual = PLAIN if self.target is None else self.target
+
+        def move(value: Value | None) -> Future[bytes]:
+            had, _, stamp = _unstamp(value.stamp if value else None)
+            variant = usual if self.target is not None else had or PLAIN
+            old = None if had in (None, variant) else (had, stamp)
+            return chain(self._put(key, data, variant, None, old), done, rescue=again)
+
+        def again(error: Exception) -> Future[bytes] | None:
+            return self._overwrite(key, data) if isinstance(error, ConflictError) else None
+
+        def choose(other: str | None) -> Future[bytes]:
+            return self._put(key, data, usual, None) if other is None else chain(self.read(key, 0, 0), move)
+
+        return chain(self._base.find(_others(key, usual)), choose)
 
     def _put(
         self,
@@ -150,31 +166,79 @@ class SuffixStore(Store):
         data: bytes,
         variant: str,
         condition: bytes | None,
-        leave: Mapping[str, bytes | None] = MappingProxyType({}),
+        old: tuple[str, bytes | None] | None = None,
     ) -> Future[bytes]:
-        """Store one variant, then remove the others; ``leave``: those that must be as they were read."""
+        """Store one variant, then remove the others.
+
+        Those others are removed that were there before, as they were; ``old``, the one that was read, must still be so.
+        """
         packed = compress(data, variant, self._level) if variant else data
         name = _stored(key, variant)
         self.seen.add(variant)
 
-        def clean(stamps: Mapping[str, bytes]) -> Future[bytes]:
-            left = gather({old: self._leave(old, stamp) for old, stamp in leave.items()})
-            gone = chain(left, lambda _: self._remove([_stored(key, v) for v in VARIANTS if v != variant]))
+        def store(stale: Mapping[str, bytes]) -> Future[bytes]:
+            return chain(self._base.commit({name: packed}, condition), lambda stamps: clean(stamps, stale))
+
+        def clean(stamps: Mapping[str, bytes], stale: Mapping[str, bytes]) -> Future[bytes]:
+            left: Future[Any] = done(None)
+            if old is not None:
+                hidden = VARIANTS.index(variant) < VARIANTS.index(old[0])
+                left = self._leave(_stored(key, old[0]), old[1], hidden=hidden)
+            gone = chain(left, lambda _: self._expire(stale))
             return then(gone, lambda _: stamps[name] + bytes([VARIANTS.index(variant)]))
 
-        return chain(self._base.commit({name: packed}, condition), clean)
+        return chain(self._stamps(_others(key, variant, old[0] if old else variant)), store)
 
-    def _leave(self, old: str, stamp: bytes | None) -> Future[Any]:
-        """Delete an object as it was read; that somebody else did so is no conflict."""
+    def _leave(self, old: str, stamp: bytes | None, *, hidden: bool) -> Future[Any]:
+        """Delete the object that was read, as it was read.
+
+        If it is gone already and the new one hides it, somebody built upon the new one; else somebody threw that away.
+        """
 
         def gone(found: str | None) -> None:
-            if found is not None:
+            if found is not None or not hidden:
                 raise ConflictError("the object changed since it was read", url=self.url, key=old)
 
         def changed(error: Exception) -> Future[Any] | None:
             return then(self._base.find([old]), gone) if isinstance(error, ConflictError) else None
 
         return chain(self._base.commit({old: None}, stamp), done, rescue=changed)
+
+    def _stamps(self, names: Sequence[str]) -> Future[Mapping[str, bytes]]:
+        """Return the stamps of those of the objects that exist; usually that is none."""
+
+        def read(found: str | None) -> Future[Mapping[str, bytes]]:
+            if found is None:
+                return done({})
+            return then(gather({name: self._base.read(name, 0, 0) for name in names}), stamped)
+
+        def stamped(values: Mapping[str, Value | None]) -> Mapping[str, bytes]:
+            return {name: value.stamp for name, value in values.items() if value}
+
+        return chain(self._base.find(names), read)
+
+    def _expire(self, stamps: Mapping[str, bytes]) -> Future[Any]:
+        """Delete objects that are still as they were."""
+
+        def changed(error: Exception) -> Future[Any] | None:
+            return done(None) if isinstance(error, ConflictError) else None
+
+        gone = {name: self._base.commit({name: None}, stamp) for name, stamp in stamps.items()}
+        return gather({name: chain(future, done, rescue=changed) for name, future in gone.items()})
+
+    def _delete(self, key: str, had: str | None, stamp: bytes | None) -> Future[bytes]:
+        """Remove all variants; what is not as it was read (``had``) is a conflict, and what came since stays."""
+        names = [_stored(key, variant) for variant in VARIANTS]
+        if stamp is None:
+            return then(self._remove(names), lambda _: ABSENT)
+        if had is None:
+            return then(self._base.find(names), self._still_absent)
+
+        def remove(stale: Mapping[str, bytes]) -> Future[bytes]:
+            first = self._base.commit({_stored(key, had): None}, stamp)
+            return chain(first, lambda _: then(self._expire(stale), lambda _: ABSENT))
+
+        return chain(self._stamps(_others(key, had)), remove)
 
     def _remove(self, names: Sequence[str]) -> Future[None]:
         """Delete those of the objects that exist: asking is far cheaper than deleting what is not there."""
@@ -186,35 +250,10 @@ class SuffixStore(Store):
 
         return chain(self._base.find(names), next_one)
 
-    def _delete(self, key: str, had: str | None, stamp: bytes | None) -> Future[bytes]:
-        """Remove all variants; what is not as it was read (``had``) is a conflict, and what came since stays."""
-        names = [_stored(key, variant) for variant in VARIANTS]
-        if stamp is None:
-            return then(self._remove(names), lambda _: ABSENT)
-        if had is None:
-            return then(self._base.find(names), self._still_absent)
-        found = gather({name: self._base.read(name, 0, 0) for name in names if name != _stored(key, had)})
-
-        def remove(stale: Mapping[str, Value | None]) -> Future[bytes]:
-            first = self._base.commit({_stored(key, had): None}, stamp)
-            rest = {name: value.stamp for name, value in stale.items() if value}
-            return chain(first, lambda _: then(self._expire(rest), lambda _: ABSENT))
-
-        return chain(found, remove)
-
     def _still_absent(self, found: str | None) -> bytes:
         if found is not None:
             raise ConflictError("the object was made since it was looked for", url=self.url, key=found)
         return ABSENT
-
-    def _expire(self, stamps: Mapping[str, bytes]) -> Future[Any]:
-        """Delete objects that are still as they were."""
-
-        def changed(error: Exception) -> Future[Any] | None:
-            return done(None) if isinstance(error, ConflictError) else None
-
-        gone = {name: self._base.commit({name: None}, stamp) for name, stamp in stamps.items()}
-        return gather({name: chain(future, done, rescue=changed) for name, future in gone.items()})
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield plain keys, each once, whatever variants it has."""
@@ -228,6 +267,11 @@ class SuffixStore(Store):
 
 def _stored(key: str, variant: str) -> str:
     return key + SUFFIXES[variant] if variant else key
+
+
+def _others(key: str, *variants: str) -> list[str]:
+    """Return the names of all variants but these."""
+    return [_stored(key, variant) for variant in VARIANTS if variant not in variants]
 
 
 def _variant(stored: str) -> tuple[str, str]:

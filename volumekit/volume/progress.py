@@ -17,9 +17,7 @@ def interactive() -> bool:
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
-def progress_bar(
-    total: int, verb: str, wanted: bool | None
-) -> contextlib.AbstractContextManager[Progress | None]:
+def progress_bar(total: int, verb: str, wanted: bool | None) -> contextlib.AbstractContextManager[Progress | None]:
     """Return a context that shows a bar of bytes while its block runs.
 
     Parameters

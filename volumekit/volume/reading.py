@@ -33,9 +33,7 @@ class Reading(Geometry):
     def _select(self, index: Any, mip: int | None) -> Selection:
         level = self.array(mip).level
         options = self._options
-        chosen = select(
-            index, level.bounds, level.channels, resolution=level.resolution, bounded=options.bounded
-        )
+        chosen = select(index, level.bounds, level.channels, resolution=level.resolution, bounded=options.bounded)
         return self._crop(chosen, level.bounds) if options.autocrop and not options.bounded else chosen
 
     def _crop(self, chosen: Selection, bounds: Bbox) -> Selection:
@@ -192,9 +190,7 @@ class Reading(Geometry):
         """Read by an index with arrays; what lies outside the bounds is background."""
         array, bounded = self.array(mip), self._options.bounded
         level = array.level
-        parts = select_points(
-            index, level.bounds, level.channels, resolution=level.resolution, bounded=bounded
-        )
+        parts = select_points(index, level.bounds, level.channels, resolution=level.resolution, bounded=bounded)
         if bounded:
             return VolumeCutout.wrap(run(array.read_index(parts)), self._source(mip), None)
         places = spread(parts)
@@ -270,4 +266,3 @@ def _inside(chosen: Selection, low: Four, high: Four) -> tuple[Four, Four, tuple
         last.append(min(b, stop))
         view.append(slice(n, m))
     return four(first), four(last), tuple(view)
-

@@ -41,9 +41,7 @@ class Shared(Writing):
         """Return a name that nobody uses yet."""
         return f"volumekit-{uuid.uuid4().hex[:16]}"
 
-    def download_to_shared_memory(
-        self, bbox: Any, location: str | None = None, *, mip: Any = None
-    ) -> VolumeCutout:
+    def download_to_shared_memory(self, bbox: Any, location: str | None = None, *, mip: Any = None) -> VolumeCutout:
         """Read a box into shared memory.
 
         Parameters
@@ -170,9 +168,7 @@ def create_shared_array(name: str, shape: tuple[int, ...], dtype: DTypeLike, *, 
     return _as_array(_Memory(name, size=max(1, size)), shape, np.dtype(dtype), order)
 
 
-def _as_array(
-    memory: SharedMemory, shape: tuple[int, ...], dtype: np.dtype[Any], order: str
-) -> NDArray[Any]:
+def _as_array(memory: SharedMemory, shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     if memory.size < size:
         raise ShapeError(f"shared memory {memory.name!r} holds {memory.size} bytes, but the box takes {size}")

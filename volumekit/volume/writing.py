@@ -69,9 +69,7 @@ class Writing(Reading):
         if prepared is not None:
             await run_async(self._writing(*prepared, number, None))
 
-    def _writing(
-        self, chosen: Selection, array: NDArray[Any], mip: int, progress: Progress | None
-    ) -> Unit[None]:
+    def _writing(self, chosen: Selection, array: NDArray[Any], mip: int, progress: Progress | None) -> Unit[None]:
         return self.array(mip).write(chosen.low, chosen.high, array, chosen.step, progress=progress)
 
     def _prepare(self, index: Any, value: Any, mip: int) -> tuple[Selection, NDArray[Any]] | None:
@@ -94,9 +92,7 @@ class Writing(Reading):
         self._check_aligned(chosen, level)
         return chosen, array
 
-    def _cropped(
-        self, chosen: Selection, array: NDArray[Any], level: Level
-    ) -> tuple[Selection, NDArray[Any]]:
+    def _cropped(self, chosen: Selection, array: NDArray[Any], level: Level) -> tuple[Selection, NDArray[Any]]:
         inside = self._crop(chosen, level.bounds)
         view = tuple(
             slice((new - old) // step, (new - old) // step + count)
@@ -173,9 +169,7 @@ class Writing(Reading):
 
     def _grid_box(self, bbox: Any, level: Level) -> Bbox:
         """Return the voxels a report or a deletion speaks of, checked against the bounds."""
-        chosen = select(
-            self._as_index(bbox), level.bounds, level.channels, resolution=level.resolution, bounded=True
-        )
+        chosen = select(self._as_index(bbox), level.bounds, level.channels, resolution=level.resolution, bounded=True)
         return chosen.box
 
 

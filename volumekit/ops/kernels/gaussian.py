@@ -118,9 +118,7 @@ class _Job(NamedTuple):
     order: list[int]
 
 
-def _jobs(
-    source: NDArray[Any], target: NDArray[Any], lines: list[Line], order: list[int]
-) -> Iterator[_Job]:
+def _jobs(source: NDArray[Any], target: NDArray[Any], lines: list[Line], order: list[int]) -> Iterator[_Job]:
     if target.size == 0:
         return
     axis = max(order, key=lambda axis: (target.shape[axis] > 1, order.index(axis)))

@@ -106,9 +106,7 @@ def four_axes(array: NDArray[Any]) -> NDArray[Any]:
 
 def memory_order(array: NDArray[Any]) -> tuple[int, ...]:
     """Return the axes from fastest to slowest in memory, axes of one voxel last."""
-    return tuple(
-        sorted(range(array.ndim), key=lambda axis: (array.shape[axis] == 1, abs(array.strides[axis])))
-    )
+    return tuple(sorted(range(array.ndim), key=lambda axis: (array.shape[axis] == 1, abs(array.strides[axis]))))
 
 
 def new(shape: Sequence[int], dtype: np.dtype[Any], order: Sequence[int]) -> NDArray[Any]:
@@ -117,9 +115,7 @@ def new(shape: Sequence[int], dtype: np.dtype[Any], order: Sequence[int]) -> NDA
     return array.transpose(np.argsort(order))
 
 
-def result(
-    array: NDArray[Any], cells: Sequence[int], order: Sequence[int], out: NDArray[Any] | None
-) -> NDArray[Any]:
+def result(array: NDArray[Any], cells: Sequence[int], order: Sequence[int], out: NDArray[Any] | None) -> NDArray[Any]:
     """Return ``out`` if it can take the result, or a new array for it.
 
     Parameters

@@ -36,9 +36,7 @@ def downsample(
     source, step = layout.four_axes(array), layout.positive(factor, "factor")
     start, pool = layout.whole(origin, "origin"), layout.workers(threads)
     order = layout.memory_order(source)
-    axes = [
-        layout.segments(o, n, f) for o, n, f in zip((*start, 0), source.shape, (*step, 1), strict=True)
-    ]
+    axes = [layout.segments(o, n, f) for o, n, f in zip((*start, 0), source.shape, (*step, 1), strict=True)]
     target = layout.result(np.asarray(array), [layout.count(axis) for axis in axes[:3]], order, out)
     wide = target if target.ndim == 4 else target[..., np.newaxis]
     coded, decode = _code(source, method)
