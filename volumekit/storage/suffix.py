@@ -88,7 +88,7 @@ class SuffixStore(Store):
         def step(value: Value | None) -> Future[Value | None]:
             if value is not None:
                 return self._plain(key, value, variant, start, stop)
-            return chain(self._locate(key, VARIANTS[1:] + VARIANTS), again)
+            return chain(self._locate(key, VARIANTS[1:] + VARIANTS[::-1]), again)
 
         def again(found: str | None) -> Future[Value | None]:
             return done(None) if found is None else self._read(key, start, stop, found)
@@ -96,7 +96,7 @@ class SuffixStore(Store):
         return chain(self._base.read(_stored(key, variant), *ask), step)
 
     def _locate(self, key: str, order: Sequence[str]) -> Future[str | None]:
-        """Find the variant an object has; readers look twice, as a writer may move it to one already tried."""
+        """Find the variant an object has; readers look to and fro, as a writer may move it meanwhile."""
         found = self._base.find([_stored(key, variant) for variant in order])
         return then(found, lambda stored: None if stored is None else _variant(stored)[1])
 
