@@ -54,7 +54,8 @@ def test_every_page_is_tested_and_every_link_leads_somewhere() -> None:
         relative = page.relative_to(ROOT)
         if relative.parts[0].startswith(".") or relative.parts[0] in ("tests", "build"):
             continue
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert (page.parent / target).exists(), f"{relative} links to {target}"
 
 

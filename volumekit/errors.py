@@ -25,6 +25,7 @@
     ├── ShapeError                     (ValueError)        an array that does not fit the selection
     ├── ImageStackError                (ValueError)        images that do not make one volume
     ├── OptionError                    (ValueError)        an option with an impossible value
+    │   └── TargetExistsError                              something is there that was not to be overwritten
     └── ForkError                      (RuntimeError)      used in a child made by ``fork`` after I/O
 """
 
@@ -163,6 +164,10 @@ class ImageStackError(VolumekitError, ValueError):
 
 class OptionError(VolumekitError, ValueError):
     """An option with an impossible value."""
+
+
+class TargetExistsError(OptionError):
+    """Something is there already, and ``overwrite`` is off."""
 
 
 class ForkError(VolumekitError, RuntimeError):

@@ -27,7 +27,7 @@ def test_tensorstore_reads_ours(tmp_path, encoding, dtype, channels, through):
     array = voxels(channels=channels, dtype=dtype)
     target = volume.array()
     if through == "bridge":
-        target._writable = lambda *_: target._merging_bridge
+        target._writable = lambda *_, **__: target._merging_bridge
     volume[:] = array
     volume[0:9, 10:13] = 3
     array[5:14, 3:6] = 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,10 +29,12 @@ class Three(_Type):
     ----------
     kind : type
         int or float.
+    positive : bool
+        Whether they must be above 0, and finite.
     """
 
-    def __init__(self, kind: type[int] | type[float]) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[int] | type[float], *, positive: bool = False) -> None:
+        self.kind, self.positive = kind, positive
         self.name = "X,Y,Z"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
@@ -47,6 +51,8 @@ class Three(_Type):
         if len(numbers) != 3:
             wanted = "integers" if self.kind is int else "numbers"
             self.fail(f"{value!r} is not three {wanted} like 4,4,40", param, ctx)
+        if self.positive and not all(0 < n < math.inf for n in numbers):
+            self.fail(f"{value!r} is not possible: each number is above 0", param, ctx)
         return numbers
 
 
@@ -81,8 +87,36 @@ class Amount(_Type):
             self.fail(error.message, param, ctx)
 
 
+class Known(_Type):
+    """A name out of a list that is looked up when it is needed, so that showing help imports nothing.
+
+    Parameters
+    ----------
+    module, table : str
+        Where the list is: a mapping of a module.
+    others : str
+        More names.
+    """
+
+    def __init__(self, module: str, table: str, *others: str) -> None:
+        self._module, self._table, self._others = module, table, others
+        self.name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name."""
+        names = [*self._others, *getattr(import_module(self._module), self._table)]
+        if value not in names:
+            self.fail(f"{value!r} is not one of {', '.join(names)}", param, ctx)
+        return str(value)
+
+
 INTEGERS = Three(int)
-NUMBERS = Three(float)
+COUNTS = Three(int, positive=True)
+SIZES = Three(float, positive=True)
+ENCODING = Known("volumekit.codecs", "CODECS")
+COMPRESSION = Known("volumekit.codecs.compression", "SUFFIXES", "none")
+DATA_TYPE = Known("volumekit.formats.precomputed", "DATA_TYPES")
+FORMAT = Known("volumekit.formats", "WRITABLE")
 BOX = Box()
 AMOUNT = Amount()
 

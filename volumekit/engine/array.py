@@ -19,7 +19,7 @@ from volumekit.engine.open import open_bridge, open_native
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import READ_BYTES, WRITE_BYTES, Point, pieces
 from volumekit.engine.pool import pool
-from volumekit.errors import MetadataError, MissingChunkError, UnsupportedError, VolumekitError
+from volumekit.errors import MetadataError, MissingChunkError, OptionError, UnsupportedError, VolumekitError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching, is_aligned, iterate_cells
@@ -108,7 +108,11 @@ class LevelArray:
 
     def empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an uninitialised array in the level's memory order."""
-        return np.empty(shape, self._dtype, order="F" if self._order == "F" else "C")
+        try:
+            return np.empty(shape, self._dtype, order="F" if self._order == "F" else "C")
+        except (ValueError, MemoryError) as error:
+            size = math.prod(shape) * self._dtype.itemsize / 2**30
+            raise OptionError(f"a box of {shape} voxels takes {size:,.0f} GiB of memory; read it in parts") from error
 
     def read(
         self,
@@ -222,7 +226,10 @@ class LevelArray:
             Through the unit; its ``landed`` and ``unknown`` say what is stored.
         """
         forkguard.check()
-        target = self._writable(low, high, step)
+        box = Bbox(low[:3], high[:3])
+        whole = is_aligned(self.level.bounds, self.level.chunk[:3], box)
+        whole = whole and high[3] - low[3] == self.level.channels and step == ONE
+        target = self._writable(self.keys(box), whole=whole)
         landed: list[Domain] = []
         failed: list[Domain] = []
         units = (
@@ -235,15 +242,25 @@ class LevelArray:
             error.landed, error.unknown = tuple(map(_box, landed)), tuple(map(_box, failed))
             raise
 
-    def _writable(self, low: Point, high: Point, step: Point = ONE) -> ts.TensorStore:
-        """Choose the way in: natively unless suffixes or a background other than zero are involved."""
-        if isinstance(self.objects, SuffixStore) and (self.options.compress or self.objects.variants() - {""}):
+    def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore:
+        """Choose the way in: natively unless suffixes or a background other than zero are involved.
+
+        Parameters
+        ----------
+        keys : iterator of str
+            The chunks to be written.
+        whole : bool
+            Whether each is replaced as a whole. One that is not is merged with what is stored, which somebody may have
+            compressed since the level was listed.
+        """
+        suffixes = self.objects if isinstance(self.objects, SuffixStore) else None
+        if suffixes is not None and (self.options.compress or suffixes.variants() - {""}):
             return self._merging_bridge
-        whole = is_aligned(self.level.bounds, self.level.chunk[:3], Bbox(low[:3], high[:3]))
-        whole = whole and high[3] - low[3] == self.level.channels and step == ONE
         if self.options.background != 0 and (self.options.delete_black or not whole):
             return self._merging_bridge
-        return self._native if self._native is not None else self._merging_bridge
+        if self._native is None or (not whole and suffixes is not None and suffixes.has_variants(keys)):
+            return self._merging_bridge
+        return self._native
 
     def _write_piece(
         self,
@@ -291,8 +308,7 @@ class LevelArray:
         points = np.stack(index, axis=1)[::-1]
         _, last = np.unique(points, axis=0, return_index=True)
         keep = len(points) - 1 - last
-        low = (*self.level.offset, 0)
-        target = self._writable(low, (low[0] + 1, low[1] + 1, low[2] + 1, 1), (2, 2, 2, 2))
+        target = self._writable(self._keys_of(points), whole=False)
         try:
             yield target.vindex[tuple(part[keep] for part in index)].write(values[keep])
         except Exception as error:
@@ -300,6 +316,12 @@ class LevelArray:
             if isinstance(problem, VolumekitError):
                 problem.unknown = (Bbox.from_points(points[:, :3]),)
             raise problem from error
+
+    def _keys_of(self, points: NDArray[np.int64]) -> Iterator[str]:
+        """Yield the keys of the chunks that hold points, (n, 4), each once."""
+        cells = (points - (*self.level.offset, 0)) // self.level.cell
+        for x, y, z, c in np.unique(cells, axis=0).tolist():
+            yield self.fmt.key(self.level, (x, y, z, c))
 
     @property
     def channel_cells(self) -> int:
@@ -315,8 +337,7 @@ class LevelArray:
 
 def _most_bytes(level: Level) -> int:
     """Return more bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
-    voxels = math.prod(min(c, n) for c, n in zip(level.chunk, level.shape, strict=True))
-    return 2**16 + 4 * voxels * max(8, level.dtype.itemsize)
+    return 2**16 + 4 * math.prod(level.cell) * max(8, level.dtype.itemsize)
 
 
 def _domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:

@@ -21,9 +21,12 @@ from volumekit.engine.options import IOOptions
 from volumekit.errors import ConflictError, CorruptChunkError, MissingChunkError, VolumekitError
 from volumekit.formats.base import Cell, Format
 from volumekit.model.level import Level
-from volumekit.storage.base import ABSENT, Future, Store, Value
+from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done
 
 Generation = ts.KvStore.TimestampedStorageGeneration
+
+_UNCHANGED = Value(b"", b"")
+"""Stands for a chunk that the memory cache still holds as it is stored."""
 
 
 class Bridge:
@@ -46,14 +49,14 @@ class Bridge:
     def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions, pool: Executor) -> None:
         self._store, self._format, self._level, self._options = store, fmt, level, options
         self._pool = pool
-        self._steps = tuple(zip((*level.offset, 0), level.chunk, strict=True))
+        self._steps = tuple(zip((*level.offset, 0), level.cell, strict=True))
 
     def open(self, *, threads: int | None, context: ts.Context) -> ts.TensorStore:
         """Return the level as an array, axes (x, y, z, channel) in global voxels."""
         level = self._level
         low = (*level.offset, 0)
         layout = ts.ChunkLayout(
-            chunk_shape=level.chunk, grid_origin=low, inner_order=level.order, read_chunk_shape=level.chunk
+            chunk_shape=level.cell, grid_origin=low, inner_order=level.order, read_chunk_shape=level.cell
         )
         return ts.virtual_chunked(
             self.read,
@@ -76,13 +79,20 @@ class Bridge:
     ) -> ts.Future[Generation]:
         """Fill ``out`` with a chunk; TensorStore's read callback."""
         cell, asked = self.cell(domain), time.time()
+        key, cached = self._format.key(self._level, cell), parameters.if_not_equal
 
         def fill(arrived: Future[Value | None]) -> Generation:
             value = arrived.result()
-            self._fill(cell, out, value)
-            return Generation(value.stamp if value else ABSENT, asked)
+            if value is not _UNCHANGED:
+                self._fill(cell, out, value)
+            return Generation(b"" if value is _UNCHANGED else _stamp(value), asked)
 
-        return self._promised(lambda: self._store.read(self._format.key(self._level, cell)), fill)
+        def unless_changed(probe: Value | None) -> Future[Value | None]:
+            return done(_UNCHANGED) if _stamp(probe) == cached else self._store.read(key)
+
+        if not cached:
+            return self._promised(lambda: self._store.read(key), fill)
+        return self._promised(lambda: chain(self._store.read(key, 0, 0), unless_changed), fill)
 
     def _fill(self, cell: Cell, out: NDArray[Any], value: Value | None) -> None:
         if value is None:
@@ -165,6 +175,10 @@ class Bridge:
 
         start().add_done_callback(submit)
         return future
+
+
+def _stamp(value: Value | None) -> bytes:
+    return value.stamp if value else ABSENT
 
 
 def _promise() -> tuple[ts.Promise[Generation], ts.Future[Generation]]:

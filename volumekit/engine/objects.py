@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
+from volumekit.errors import OptionError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
 from volumekit.storage.base import Future
 
 IN_FLIGHT = 64
+MOST_CHUNKS = 2**30
+"""A report on more chunks than this is refused."""
+
 LIST_FROM = 32
 """Number of chunks from which listing a folder is cheaper than asking for each."""
 
@@ -40,7 +45,10 @@ def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
         If that cannot be found out; never reported as missing.
     """
     ranges = cells_touching(array.level.bounds, array.level.chunk[:3], box)
-    grid = np.zeros([len(r) for r in ranges], bool)
+    shape = [len(r) for r in ranges]
+    if math.prod(shape) > MOST_CHUNKS:
+        raise OptionError(f"a report on {math.prod(shape):,} chunks takes too much memory; choose a box")
+    grid = np.zeros(shape, bool)
     prefix = array.fmt.prefix(array.level)
     if grid.size >= LIST_FROM and array.objects.listable and prefix is not None:
         stored = set(array.objects.list(prefix))
@@ -67,14 +75,28 @@ def any_present(array: LevelArray) -> bool:
     """Tell whether a level has any chunk."""
     prefix = array.fmt.prefix(array.level)
     if array.objects.listable and prefix is not None:
-        return next(iter(array.objects.list(prefix)), None) is not None
+        return any(array.fmt.is_chunk(array.level, key) for key in array.objects.list(prefix))
     return any(_ask(array, array.level.bounds))
+
+
+def clear(array: LevelArray) -> None:
+    """Remove all chunks of a level, whatever grid they were stored on."""
+    prefix = array.fmt.prefix(array.level)
+    if prefix is None or not array.objects.listable:
+        delete(array, array.level.bounds)
+        return
+    stored = [key for key in array.objects.list(prefix) if array.fmt.is_chunk(array.level, key)]
+    _remove(array, stored)
 
 
 def delete(array: LevelArray, box: Bbox) -> None:
     """Remove the chunks of a box that sits on the chunk grid."""
+    _remove(array, array.keys(box))
+
+
+def _remove(array: LevelArray, keys: Iterable[str]) -> None:
     waiting: deque[Future[Any]] = deque()
-    for key in array.keys(box):
+    for key in keys:
         waiting.append(array.objects.commit({key: None}))
         if len(waiting) >= IN_FLIGHT:
             waiting.popleft().result()

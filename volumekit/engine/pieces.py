@@ -14,6 +14,9 @@ READ_BYTES = 3 << 20
 
 WRITE_BYTES = 16 << 20
 
+MOST_CHUNKS = 256
+"""Chunks in a piece at most, however small: a piece that is under way cannot be interrupted."""
+
 
 def pieces(level: Level, low: Point, high: Point, *, size: int) -> Iterator[tuple[Point, Point]]:
     """Cut a box along the chunk grid.
@@ -52,7 +55,7 @@ def _step(level: Level, low: Point, high: Point, size: int) -> list[int]:
     """Return the piece's extent per axis: whole chunks, grown along the fastest axis first."""
     step = list(level.chunk)
     voxels = math.prod(min(c, h - b) for c, h, b in zip(step, high, low, strict=True))
-    room = size // max(1, voxels * level.dtype.itemsize)
+    room = min(MOST_CHUNKS, size // max(1, voxels * level.dtype.itemsize))
     for axis in reversed(level.order):
         needed = -(-(high[axis] - low[axis]) // step[axis]) + 1
         grow = max(1, min(needed, room))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, wait
-from typing import Any
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from volumekit.codecs.images import Page
+from volumekit.codecs.images.png import PngPage
+from volumekit.codecs.images.tiff_page import TiffPage
 from volumekit.engine.array import LevelArray
 from volumekit.engine.pool import pool
 from volumekit.errors import MissingChunkError, ShapeError, VolumekitError
@@ -18,13 +20,15 @@ from volumekit.model.bbox import Bbox
 from volumekit.storage import forkguard
 from volumekit.storage.pages import PagesStore, open_bytes, stored_pages
 
+T = TypeVar("T")
+
 
 def reads_planes(array: LevelArray) -> bool:
     """Tell whether `read_planes` can read a level: it can if it is an image stack."""
     return isinstance(array.fmt, Stack)
 
 
-def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any]) -> None:
+def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], *, threads: int | None = None) -> None:
     """Read a box of an image stack; the voxels are those that `LevelArray.read` gives, sooner.
 
     Parameters
@@ -36,6 +40,8 @@ def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any]) -> None:
     out : numpy.ndarray
         (z, y, x, channel), or (z, y, x) of one channel; of the level's data type. C order is fastest: uncompressed
         images are then read, and compressed ones decoded, straight into it.
+    threads : int, optional
+        How many planes are decoded at once, by all calls with this number together; default: the level's threads.
 
     Raises
     ------
@@ -53,14 +59,18 @@ def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any]) -> None:
     if out.shape != shape or out.dtype != array.level.dtype:
         raise ShapeError(f"the planes of {box} are {shape} {array.level.dtype}, not {out.shape} {out.dtype}")
     low = y.start - array.level.offset[1], x.start - array.level.offset[0]
-    _run(
-        array,
-        (functools.partial(planes.read, z.start + n, out[n], low) for n in range(shape[0])),
-    )
+    work = (functools.partial(planes.read, z.start + n, out[n], low) for n in range(shape[0]))
+    _run(threads or array.options.threads, work)
 
 
-def check_planes(array: LevelArray) -> None:
+def check_planes(array: LevelArray) -> int:
     """Read the headers of every image of a stack, so that a long job does not fail in its middle.
+
+    Returns
+    -------
+    int
+        The most bytes that reading a plane, or a window of one, takes beside the voxels that are asked for. Many
+        kinds of images can only be decoded whole.
 
     Raises
     ------
@@ -73,8 +83,7 @@ def check_planes(array: LevelArray) -> None:
     planes = _Planes(array)
     level = array.level
     numbers = range(level.offset[2], level.end[2])
-    if not planes.fmt.paged:
-        _run(array, (functools.partial(planes.page, z) for z in numbers if planes.fmt.file(z) is not None))
+    return max(_run(array.options.threads, (functools.partial(planes.scratch, z) for z in numbers)), default=0)
 
 
 class _Planes:
@@ -84,21 +93,28 @@ class _Planes:
         if not isinstance(array.fmt, Stack):
             raise TypeError(f"{array.fmt.name} data are no image stack")
         self.array, self.fmt = array, array.fmt
+        # The index is read in the pool whose threads will wait for it, so it has to be there before they start.
+        self._index = array.objects.pages(self.fmt.files[0]).result() if isinstance(array.objects, PagesStore) else None
 
     def page(self, z: int) -> Page | None:
         """Return the checked page of a plane, None if there is none."""
         name = self.fmt.file(z)
         if name is None:
             return None
-        if isinstance(self.array.objects, PagesStore):
-            pages = self.array.objects.pages(name).result()
-            page: Page | None = pages[z] if z < len(pages) else None
+        if self._index is not None:
+            page: Page | None = self._index[z] if z < len(self._index) else None
         else:
             found = stored_pages(self.array.store, name)
             page = None if found is None else self.fmt.page(name, found)
         if page is not None:
             self.fmt.check(name, page)
         return page
+
+    def scratch(self, z: int) -> int:
+        """Return how many bytes reading a plane takes beside its voxels."""
+        page, native = self.page(z), self.array.store.native()
+        in_memory = native is None or native["driver"] != "file"
+        return 0 if page is None else _scratch(page, in_memory=in_memory)
 
     def read(self, z: int, out: NDArray[Any], low: tuple[int, int]) -> None:
         """Read a window of a plane, (y, x, channel)."""
@@ -124,15 +140,25 @@ class _Planes:
         out[...] = self.array.options.background
 
 
-def _run(array: LevelArray, work: Iterable[Callable[[], object]]) -> None:
-    """Run all of it in the level's threads; after an error nothing new is started, and nothing runs on."""
-    futures = [pool(array.options.threads).submit(task) for task in work]
+def _scratch(page: Page, *, in_memory: bool) -> int:
+    """Return what decoding takes: the stored bytes, and the smallest part of the page that decodes by itself."""
+    if isinstance(page, TiffPage):
+        if page.contiguous is not None:
+            return page.nbytes if in_memory else 0
+        rows, columns = page.tile
+        return max(page.counts) + min(rows, page.height) * columns * page.channels * page.dtype.itemsize
+    # A picture that takes more bytes than its voxels exists, but not among large ones.
+    return page.nbytes + (page.size if isinstance(page, PngPage) else page.nbytes)
+
+
+def _run(threads: int | None, work: Iterable[Callable[[], T]]) -> list[T]:
+    """Return the results of all of it; after an error nothing new is started, and nothing runs on."""
+    futures = [pool(threads).submit(task) for task in work]
     try:
         wait(futures, return_when=FIRST_EXCEPTION)
     finally:
         for future in futures:
             future.cancel()
         wait(futures)
-    for future in futures:
-        if not future.cancelled():
-            future.result()
+    # Those that were cancelled come last, so that what is raised is the error because of which they were.
+    return [future.result() for future in sorted(futures, key=Future.cancelled)]

@@ -126,6 +126,10 @@ class Format(ABC):
         """Return the prefix under which listing finds all objects of a level, and nothing else."""
         return None
 
+    def is_chunk(self, level: Level, key: str) -> bool:
+        """Tell whether an object below a level's prefix is one of its chunks; anything may lie beside them."""
+        return True
+
     def box(self, level: Level, cell: Cell) -> Bbox:
         """Return the voxels of a cell, cut at the level's bounds."""
         from volumekit.model.grid import cell_box

@@ -101,6 +101,12 @@ class Level:
         return x, y, z, self.channels
 
     @functools.cached_property
+    def cell(self) -> tuple[int, int, int, int]:
+        """Shape of the largest chunk there is: a chunk ends where the level ends."""
+        x, y, z, c = (min(a, b) for a, b in zip(self.chunk, self.shape, strict=True))
+        return x, y, z, c
+
+    @functools.cached_property
     def offset(self) -> tuple[int, int, int]:
         """Lowest voxel, (x, y, z)."""
         x, y, z = (int(n) for n in self.bounds.minpt)

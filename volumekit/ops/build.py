@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from volumekit.errors import OptionError
@@ -15,7 +15,7 @@ from volumekit.ops.run import Report, run
 from volumekit.ops.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from volumekit.ops.pyramid import Factor
     from volumekit.volume.volume import Volume
@@ -75,6 +75,7 @@ def plan_levels(
     method: str,
     memory: int,
     threads: int,
+    reading: int = 0,
 ) -> Plan:
     """Plan building levels.
 
@@ -94,6 +95,8 @@ def plan_levels(
         Bytes the process may use.
     threads : int
         How many threads work.
+    reading : int
+        Bytes that reading the first level takes beside its voxels, by all tasks together.
 
     Raises
     ------
@@ -108,8 +111,48 @@ def plan_levels(
         halo=GAUSSIAN_RADIUS if method == "gaussian" else 0,
         memory=memory,
         threads=threads,
+        reading=reading,
     )
     return ladder.plan()
+
+
+def plan_reading(source: Input, threads: int, plan: Callable[[int], Plan]) -> tuple[Plan, Input]:
+    """Plan reading a source, with as many images decoded at once as leave room for large tasks.
+
+    Images that are only decoded whole are decoded again for every task that has a part of them, so tasks as large as
+    possible come before decoding in many threads.
+
+    Parameters
+    ----------
+    source : Input
+        The source.
+    threads : int
+        How many threads there are.
+    plan : callable
+        Plans the job for a number of bytes that reading takes.
+
+    Returns
+    -------
+    tuple
+        The plan, and the source, told how many images to decode at once.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be done in so little memory, even one image at a time.
+    """
+    if not isinstance(source, VolumeInput) or not source.scratch:
+        return plan(0), source
+    found, readers = plan(source.scratch), 1
+    for more in range(2, threads + 1):
+        try:
+            wider = plan(more * source.scratch)
+        except OptionError:
+            break
+        if len(wider.stages[0].tasks) > len(found.stages[0].tasks):
+            break
+        found, readers = wider, more
+    return found, replace(source, readers=readers)
 
 
 def choose_method(method: str | None, layer_type: str) -> str:

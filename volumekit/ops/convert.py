@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.engine.planes import check_planes, reads_planes
-from volumekit.errors import OptionError, UnsupportedError
+from volumekit.errors import MissingChunkError, OptionError, UnsupportedError
 from volumekit.formats.precomputed import create_info
-from volumekit.ops.build import Build, choose_method, plan_levels
+from volumekit.ops.apart import check_apart
+from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
@@ -54,6 +55,7 @@ def convert(
     memory: str | int = "1GB",
     jobs: int | None = None,
     overwrite: bool = False,
+    fill_missing: bool | None = None,
     format: str | None = None,  # noqa: A002 - the field's word
     progress: bool | None = None,
 ) -> Volume:
@@ -109,6 +111,8 @@ def convert(
         How many threads work; default: one per core.
     overwrite : bool
         Whether a dataset at ``dst`` may be replaced; it is removed first.
+    fill_missing : bool, optional
+        Whether missing chunks or images of the source count as background; default: as it was opened, or its rule.
     format : str, optional
         Format of the target, whatever its name says.
     progress : bool, optional
@@ -122,7 +126,9 @@ def convert(
     Raises
     ------
     OptionError
-        If an option is impossible, the target exists, or ``memory`` is too little.
+        If an option is impossible, source and target are the same place, or ``memory`` is too little.
+    TargetExistsError
+        If the target exists and ``overwrite`` is off.
     CastError
         If values would be lost; nothing is ever rescaled or rounded to fit.
     OutOfBoundsError
@@ -136,11 +142,14 @@ def convert(
     """
     url = _target_url(dst, format)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
-    volume, source = open_input(src, threads=threads, z_from_name=z_from_name)
+    step = factor_of(factor, count)
+    volume, source = open_input(src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing)
+    if volume is not None:
+        check_apart(volume, url)
     part = box_inside(box, source.bounds)
     low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
     layer_type = layer_type or _layer_type(volume, encoding)
-    step = factor_of(factor, count)
+    method = choose_method(method, layer_type)
     settings: dict[str, Any] = {"jpeg_quality": jpeg_quality, "png_level": png_level}
     info = create_info(
         source.channels,
@@ -158,10 +167,9 @@ def convert(
     )
     target = Volume(str(url), info=info, compress=compress, parallel=threads)
     _check_encoding(target)
-    _check_apart(volume, target)
-    method = choose_method(method, layer_type)
-    plan = plan_levels(
-        target, range(count + 1), [step] * count, copies=True, method=method, memory=budget, threads=threads
+    how: dict[str, Any] = {"copies": True, "method": method, "memory": budget, "threads": threads}
+    plan, source = plan_reading(
+        source, threads, lambda reading: plan_levels(target, range(count + 1), [step] * count, reading=reading, **how)
     )
     entry = started(
         "convert",
@@ -172,6 +180,10 @@ def convert(
         factor=list(step),
         downsampling=method if count else None,
     )
+    if overwrite:
+        _check_whole(source, part)
+    if voxel_size is None and not _sized(volume):
+        log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
     known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
     claim(target, entry, overwrite=overwrite, provenance=known)
     shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
@@ -190,7 +202,9 @@ def _target_url(dst: str | os.PathLike[str], fmt: str | None) -> URL:
     return url
 
 
-def open_input(src: Any, *, threads: int, z_from_name: bool) -> tuple[Volume | None, Input]:
+def open_input(
+    src: Any, *, threads: int, z_from_name: bool, fill_missing: bool | None = None
+) -> tuple[Volume | None, Input]:
     """Open what is to be converted.
 
     Returns
@@ -203,9 +217,8 @@ def open_input(src: Any, *, threads: int, z_from_name: bool) -> tuple[Volume | N
     if not isinstance(src, Volume):
         options = {"z_from_name": True} if z_from_name else None
         src = Volume(src, parallel=threads, storage_options=options)
-    if reads_planes(src.array()):
-        check_planes(src.array())
-    return src, VolumeInput(src, src.mip)
+    scratch = check_planes(src.array()) if reads_planes(src.array()) else 0
+    return src, VolumeInput(src, src.mip, scratch, fill_missing=fill_missing)
 
 
 def _layer_type(volume: Volume | None, encoding: str) -> str:
@@ -217,10 +230,12 @@ def _layer_type(volume: Volume | None, encoding: str) -> str:
 def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None) -> Sequence[float]:
     if size is not None:
         return voxel_size_nm(size, unit)
-    if volume is None or volume.cloudpath.startswith("stack:"):
-        log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
-        return (1.0, 1.0, 1.0)
-    return volume.levels[volume.mip].resolution
+    return (1.0, 1.0, 1.0) if volume is None else volume.levels[volume.mip].resolution
+
+
+def _sized(volume: Volume | None) -> bool:
+    """Tell whether a source says how large its voxels are."""
+    return volume is not None and not volume.cloudpath.startswith("stack:")
 
 
 def _check_encoding(target: Volume) -> None:
@@ -232,9 +247,19 @@ def _check_encoding(target: Volume) -> None:
             raise OptionError(f"{codec.name} chunks cannot hold this: {reason}; choose another encoding")
 
 
-def _check_apart(volume: Volume | None, target: Volume) -> None:
-    if volume is not None and volume.cloudpath == target.cloudpath:
-        raise OptionError(f"source and target are the same dataset: {target.cloudpath}", url=target.cloudpath)
+def _check_whole(source: Input, part: Bbox) -> None:
+    """Refuse a source with chunks missing before anything is removed for it."""
+    if not isinstance(source, VolumeInput) or source.array().options.fill_missing:
+        return
+    report = source.volume.exists(part, source.mip)
+    if report.num_missing:
+        raise MissingChunkError(
+            f"{report.num_missing} of {report.total} chunks of the source are not stored; fill_missing=True "
+            "(--fill-missing) converts background there",
+            url=source.volume.cloudpath,
+            key=report.missing[0],
+            box=part,
+        )
 
 
 def _name(src: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volumekit.errors import OptionError
+from volumekit.errors import TargetExistsError
 from volumekit.model.bbox import Bbox
 from volumekit.ops.convert import convert
 from volumekit.picture.sheet import View, across, depths, ladder, sheet_of
@@ -67,7 +67,7 @@ def run_demo(
     folder = Path(out)
     sheet = folder / "contact-sheet.png"
     if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise OptionError(f"{folder} is not empty; choose another folder with --out, or give --overwrite")
+        raise TargetExistsError(f"{folder} is not empty; choose another folder with --out, or give --overwrite")
     how = {"mips": mips, "memory": memory, "overwrite": overwrite, "progress": progress}
     if source is None:
         image, labels = _tissue(folder, how, say)

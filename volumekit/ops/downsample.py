@@ -6,9 +6,9 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from volumekit.errors import OptionError, ReadOnlyError
+from volumekit.errors import OptionError, ReadOnlyError, TargetExistsError
 from volumekit.formats.precomputed import Precomputed
-from volumekit.formats.precomputed.info import coarser_scale
+from volumekit.formats.precomputed.create import coarser_scale
 from volumekit.ops.build import Build, choose_method, plan_levels
 from volumekit.ops.inputs import VolumeInput
 from volumekit.ops.memory import parse_amount
@@ -150,7 +150,7 @@ def _in_place_of(scale: dict[str, Any], finer: dict[str, Any], step: Factor) -> 
 def _check_free(volume: Volume, mip: int, *, overwrite: bool) -> None:
     level = volume.levels[mip]
     if level.error is None and volume.has_data(mip) and not overwrite:
-        raise OptionError(
+        raise TargetExistsError(
             f"mip {mip} ({level.key}) already holds data; overwrite=True (--overwrite) replaces it",
             url=volume.cloudpath,
             key=level.key,

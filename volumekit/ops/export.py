@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.errors import OptionError, ShapeError, VolumekitError
+from volumekit.errors import OptionError, ShapeError, TargetExistsError, VolumekitError
 from volumekit.model.url import parse_url
 from volumekit.ops.export_files import Frame, JpegFile, NpyFile, PlaneFolder, PngFile, TiffFile, Writer
 from volumekit.storage.kvstore import os_error
@@ -204,14 +204,14 @@ def _check_free(target: Path, *, folder: bool, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if target.is_dir() != folder:
-        raise OptionError(f"{target} is a {'folder' if target.is_dir() else 'file'}; choose another name")
+        raise TargetExistsError(f"{target} is a {'folder' if target.is_dir() else 'file'}; choose another name")
     if folder and not any(target.iterdir()):
         return
     if not overwrite:
-        raise OptionError(f"{target} exists; choose another name, or overwrite it (overwrite=True)")
+        raise TargetExistsError(f"{target} exists; choose another name, or overwrite it (overwrite=True)")
     strange = [path.name for path in target.iterdir() if not _PLANE.fullmatch(path.name)] if folder else []
     if strange:
-        raise OptionError(f"{target} is not overwritten, as it holds more than exported planes: {strange[0]}")
+        raise TargetExistsError(f"{target} is not overwritten, as it holds more than exported planes: {strange[0]}")
 
 
 def _remove(part: Path) -> None:

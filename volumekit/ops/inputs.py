@@ -55,10 +55,27 @@ class Input(Protocol):
 
 @dataclass(frozen=True)
 class VolumeInput:
-    """One level of a volume."""
+    """One level of a volume.
+
+    Attributes
+    ----------
+    volume : Volume
+        The volume.
+    mip : int
+        The level's number.
+    scratch : int
+        Of an image stack: bytes that decoding an image takes beside its voxels, see `engine.planes.check_planes`.
+    readers : int, optional
+        Of an image stack: how many images are decoded at once, by all tasks together; default: one per thread.
+    fill_missing : bool, optional
+        Whether missing chunks count as background; default: the volume's rule.
+    """
 
     volume: Volume
     mip: int
+    scratch: int = 0
+    readers: int | None = None
+    fill_missing: bool | None = None
 
     @property
     def bounds(self) -> Bbox:
@@ -75,24 +92,30 @@ class VolumeInput:
         """Number of channels."""
         return self.volume.levels[self.mip].channels
 
+    def array(self) -> LevelArray:
+        """Return the level as the engine sees it."""
+        return self.volume.array(self.mip, fill_missing=self.fill_missing)
+
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box."""
-        array = self.volume.array(self.mip)
+        array = self.array()
         if reads_planes(array):
-            _read_planes(array, box, out, report)
+            _read_planes(array, box, out, report, self.readers)
             return
         (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
         run(array.read((x, y, z, 0), (a, b, c, self.channels), out=out, progress=report))
 
 
-def _read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], report: Report) -> None:
+def _read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], report: Report, readers: int | None) -> None:
     """Read an image stack some planes at a time: decoded straight into ``out`` if it has the images' type."""
+    same = out.dtype == array.level.dtype
     (x, y, low), (a, b, _) = box.minpt.tolist(), box.maxpt.tolist()
-    step = max(_PLANES, _BLOCK_BYTES // max(1, out[:, :, :1].nbytes))
+    least = _PLANES if same else max(1, min(_PLANES, out.shape[2] // _PLANES))  # what is copied is held twice
+    step = max(least, _BLOCK_BYTES // max(1, out[:, :, :1].nbytes))
     for n in range(0, out.shape[2], step):
         part = out[:, :, n : n + step].transpose(2, 1, 0, 3)
-        exact = part if out.dtype == array.level.dtype else np.empty(part.shape, array.level.dtype)
-        read_planes(array, Bbox((x, y, low + n), (a, b, low + n + len(part))), exact)
+        exact = part if same else np.empty(part.shape, array.level.dtype)
+        read_planes(array, Bbox((x, y, low + n), (a, b, low + n + len(part))), exact, threads=readers)
         if exact is not part:
             np.copyto(part, exact)
         report(part.nbytes)

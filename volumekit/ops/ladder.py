@@ -48,6 +48,8 @@ class Ladder:
         Bytes the process may use.
     threads : int
         How many threads work.
+    reading : int
+        Bytes that reading the first level takes beside its voxels, by all tasks together.
     """
 
     levels: tuple[Level, ...]
@@ -57,11 +59,12 @@ class Ladder:
     halo: int
     memory: int
     threads: int
+    reading: int = 0
 
     @property
     def budget(self) -> int:
         """Bytes for buffers."""
-        return self.memory - PROGRAM_BYTES
+        return self.memory - PROGRAM_BYTES - self.reading
 
     def plan(self) -> Plan:
         """Return the plan: whole planes where they fit, so that each plane of the source is read once.
@@ -128,11 +131,12 @@ class Ladder:
         return (columns * unit[0], unit[1], z) if columns else None
 
     def _too_little(self) -> OptionError:
-        wanted = math.ceil((PROGRAM_BYTES + self._least()) / 10**6)
+        wanted = math.ceil((PROGRAM_BYTES + self.reading + self._least()) / 10**6)
+        images = f" and {format_amount(self.reading)} for decoding an image" if self.reading else ""
         return OptionError(
             f"memory of {format_amount(self.memory)} is too little: one column of {list(self.levels[0].chunk[:3])} "
-            f'chunks takes {wanted} MB, the program included; give at least that (memory="{wanted}MB") or smaller '
-            "chunks"
+            f"chunks takes {wanted} MB, the program{images} included; give at least that "
+            f'(memory="{wanted}MB") or smaller chunks'
         )
 
     def _least(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import volumekit
-from volumekit.errors import MetadataError, OptionError, VolumekitError
+from volumekit.errors import MetadataError, OptionError, TargetExistsError, VolumekitError
 from volumekit.formats.precomputed.info import load_info
 from volumekit.model.notation import parse_chunk_name
 from volumekit.model.provenance import Provenance
@@ -34,7 +34,7 @@ def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenan
 
     Raises
     ------
-    OptionError
+    TargetExistsError
         If there is a dataset, or chunks of one, and ``overwrite`` is off.
     PermissionDeniedError, StorageError, ReadOnlyError
         If nothing can be written there.
@@ -43,7 +43,7 @@ def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenan
     old = store.read("info").result()
     if not overwrite:
         if old is not None:
-            raise OptionError(
+            raise TargetExistsError(
                 f"there is a dataset at {volume.cloudpath} already; overwrite=True (--overwrite) replaces it",
                 url=volume.cloudpath,
             )
@@ -61,7 +61,7 @@ def _check_leftovers(volume: Volume, store: Store, keys: Iterable[str]) -> None:
     """Refuse to remove chunks, unless an unfinished job of ours left them."""
     if _unfinished(store) or not any(_has_chunks(store, key) for key in keys):
         return
-    raise OptionError(
+    raise TargetExistsError(
         f"there are chunks but no info at {volume.cloudpath}; overwrite=True (--overwrite) removes them",
         url=volume.cloudpath,
     )

@@ -11,7 +11,7 @@ doubled (another program left a stale variant where the new one should go) is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal
 
@@ -78,6 +78,15 @@ class SuffixStore(Store):
             self._listed = True
         return frozenset(self.seen)
 
+    def has_variants(self, keys: Iterable[str]) -> bool:
+        """Tell whether any of these objects is stored compressed, whatever the listing said."""
+        for key in keys:
+            found = self._base.find([_stored(key, variant) for variant in VARIANTS if variant != PLAIN]).result()
+            if found is not None:
+                self.seen.add(_variant(found)[1])
+                return True
+        return False
+
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read whichever variant is there, decompressed; a range of a compressed one reads all of it."""
         return self._read(key, start, stop, PLAIN)
@@ -88,7 +97,8 @@ class SuffixStore(Store):
         def step(value: Value | None) -> Future[Value | None]:
             if value is not None:
                 return self._plain(key, value, variant, start, stop)
-            return chain(self._locate(key, VARIANTS[1:] + VARIANTS[::-1]), again)
+            sweep = VARIANTS[1:] + VARIANTS[::-1]  # to and fro, as a writer may move it meanwhile
+            return chain(self._locate(key, sweep * max(1, len(self.seen))), again)
 
         def again(found: str | None) -> Future[Value | None]:
             return done(None) if found is None else self._read(key, start, stop, found)
@@ -96,7 +106,7 @@ class SuffixStore(Store):
         return chain(self._base.read(_stored(key, variant), *ask), step)
 
     def _locate(self, key: str, order: Sequence[str]) -> Future[str | None]:
-        """Find the variant an object has; readers look to and fro, as a writer may move it meanwhile."""
+        """Find the variant an object has."""
         found = self._base.find([_stored(key, variant) for variant in order])
         return then(found, lambda stored: None if stored is None else _variant(stored)[1])
 

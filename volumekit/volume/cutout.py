@@ -86,6 +86,14 @@ def _four(values: list[int]) -> tuple[int, int, int, int]:
     return values[0], values[1], values[2], values[3]
 
 
+def _same_memory(array: NDArray[Any], other: Any) -> bool:
+    """Tell whether two arrays are the same elements in the same arrangement."""
+    if not isinstance(other, VolumeCutout) or array.shape != other.shape or array.strides != other.strides:
+        return False
+    start: int = array.__array_interface__["data"][0]
+    return bool(start == other.__array_interface__["data"][0])
+
+
 class VolumeCutout(np.ndarray[Any, Any]):
     """Voxels read from a volume: an array, axes (x, y, z, channel), that knows where they are.
 
@@ -118,10 +126,30 @@ class VolumeCutout(np.ndarray[Any, Any]):
 
     def __array_finalize__(self, obj: Any) -> None:
         self._source = getattr(obj, "_source", None)
-        self._place = getattr(obj, "_place", None) if self.shape == getattr(obj, "shape", None) else None
+        self._place = getattr(obj, "_place", None) if _same_memory(self, obj) else None
 
     def __array_wrap__(self, array: NDArray[Any], context: Any = None, return_scalar: bool = False) -> Any:
-        return array[()] if return_scalar else super().__array_wrap__(array, context)
+        return array[()] if return_scalar else self._placed(super().__array_wrap__(array, context))
+
+    def _placed(self, other: Any) -> Any:
+        """Say that another array holds the same voxels, element by element."""
+        if isinstance(other, VolumeCutout) and other.shape == self.shape:
+            other._place = self._place
+        return other
+
+    def copy(self, order: Any = "C") -> Any:
+        """Return a copy; `bounds` stays right."""
+        return self._placed(super().copy(order))
+
+    def astype(self, *args: Any, **how: Any) -> Any:
+        """Return the values as another data type; `bounds` stays right."""
+        return self._placed(super().astype(*args, **how))
+
+    def __copy__(self) -> Any:
+        return self._placed(super().__copy__())
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._placed(super().__deepcopy__(memo))
 
     def __getitem__(self, index: Any) -> Any:
         out = super().__getitem__(index)

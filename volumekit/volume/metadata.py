@@ -9,7 +9,7 @@ from typing import Any
 
 from volumekit.errors import ReadOnlyError
 from volumekit.formats.precomputed import Precomputed, create_info
-from volumekit.formats.precomputed.info import check_info, coarser_scale, make_scale
+from volumekit.formats.precomputed.create import check_info, coarser_scale, make_scale
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.volume.geometry import Geometry

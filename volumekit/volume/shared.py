@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from volumekit.engine.array import ONE
 from volumekit.errors import OptionError, ShapeError
-from volumekit.model.bbox import Bbox
 from volumekit.volume.cutout import VolumeCutout
+from volumekit.volume.index import Selection, select
 from volumekit.volume.writing import Writing
 
 
@@ -93,8 +94,8 @@ class Shared(Writing):
             Default: the current one.
         """
         number = self._mip if mip is None else self.to_mip(mip)
-        whole = self._select(self._as_index(bbox), number)
-        part = whole if cutout_bbox is None else self._select(self._as_index(cutout_bbox), number)
+        whole = self._uncropped(bbox, number)
+        part = whole if cutout_bbox is None else self._uncropped(cutout_bbox, number)
         with contextlib.closing(attach(location)) as memory:
             array = _as_array(memory, whole.shape, self.dtype, order)
             view = tuple(slice(a - o, b - o) for a, b, o in zip(part.low, part.high, whole.low, strict=True))
@@ -118,13 +119,27 @@ class Shared(Writing):
     def upload_from_file(self, path: Any, bbox: Any, *, order: str = "F", mip: Any = None) -> None:
         """Write a box from a raw file of its voxels, (x, y, z, channel)."""
         number = self._mip if mip is None else self.to_mip(mip)
-        box = Bbox.create(self._select(self._as_index(bbox), number).box)
-        shape = (*(int(n) for n in box.size3()), self.num_channels)
+        chosen = self._uncropped(bbox, number)
+        shape = chosen.shape
         wanted, size = math.prod(shape) * self.dtype.itemsize, Path(path).stat().st_size
         if size < wanted:
             raise ShapeError(f"{path} holds {size} bytes, but the box takes {wanted}")
         array = np.memmap(path, dtype=self.dtype, mode="r", shape=shape, order="F" if order == "F" else "C")
-        self.upload(box, array, mip=number)
+        self.upload(tuple(slice(a, b) for a, b in zip(chosen.low, chosen.high, strict=True)), array, mip=number)
+
+    def _uncropped(self, bbox: Any, mip: int) -> Selection:
+        """Return the box that memory or a file holds, which reaches as far as it says; only the write is cropped."""
+        level = self._level(mip)
+        chosen = select(
+            self._as_index(bbox),
+            level.bounds,
+            level.channels,
+            resolution=level.resolution,
+            bounded=self._options.bounded,
+        )
+        if chosen.step != ONE:
+            raise OptionError("memory holds whole boxes: no steps")
+        return chosen
 
 
 class _Memory(SharedMemory):

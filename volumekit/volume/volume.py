@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volumekit.engine.objects import any_present, present
+from volumekit.engine.objects import any_present, clear, present
 from volumekit.errors import OptionError, ShapeError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import DATA_TYPES, Precomputed, create_info
@@ -115,7 +115,7 @@ class Volume(Shared, Metadata):
         secrets: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _reject(cache=cache, at=at, secrets=secrets)
+        _reject(cache=cache, cdn_cache=cdn_cache, at=at, secrets=secrets)
         self._options = Options(
             bounded=bounded,
             fill_missing=fill_missing,
@@ -169,6 +169,7 @@ class Volume(Shared, Metadata):
         compress: str | bool | None = None,
         progress: bool | None = None,
         info: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
         **how: Any,
     ) -> Self:
         """Store an array as a new dataset.
@@ -191,6 +192,8 @@ class Volume(Shared, Metadata):
             As for `Volume`.
         info : dict, optional
             Use this info instead.
+        overwrite : bool
+            Whether a dataset that is there may be replaced; its chunks are removed.
         **how
             Further options of `Volume`.
 
@@ -198,6 +201,11 @@ class Volume(Shared, Metadata):
         -------
         Volume
             The new volume, info and provenance committed.
+
+        Raises
+        ------
+        OptionError
+            If there is a dataset already and ``overwrite`` is off.
         """
         voxels = _as_voxels(array)
         if info is None:
@@ -214,10 +222,18 @@ class Volume(Shared, Metadata):
                 factor=factor,
             )
         volume = cls(url, info=info, compress=compress, progress=progress, **how)
+        volume._make_room(overwrite=overwrite)
         volume.upload((), voxels)
         volume.commit_info()
         volume.commit_provenance()
         return volume
+
+    def _make_room(self, *, overwrite: bool) -> None:
+        """Remove the chunks of an earlier dataset at the same place, so that none shows through at any mip."""
+        if self._store.read("info").result() is not None and not overwrite:
+            raise OptionError("there is a dataset already; overwrite=True replaces it", url=str(self._url))
+        for mip in self.available_mips:
+            clear(self.array(mip))
 
     def exists(self, bbox: Any = (), mip: Any = None) -> ChunkReport:
         """Tell which chunks of a box are stored; no chunk is downloaded.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from volumekit.engine.array import ONE, Progress
 from volumekit.engine.drive import Unit, run, run_async
 from volumekit.engine.objects import delete
-from volumekit.errors import AlignmentError, OutOfBoundsError
+from volumekit.errors import AlignmentError, OptionError, OutOfBoundsError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned, nearest_aligned
 from volumekit.model.level import Level
@@ -170,6 +170,8 @@ class Writing(Reading):
     def _grid_box(self, bbox: Any, level: Level) -> Bbox:
         """Return the voxels a report or a deletion speaks of, checked against the bounds."""
         chosen = select(self._as_index(bbox), level.bounds, level.channels, resolution=level.resolution, bounded=True)
+        if chosen.step != ONE or chosen.shape[3] != level.channels:
+            raise OptionError("chunks are whole: a box of them has no steps and all channels")
         return chosen.box
 
 

@@ -5,7 +5,8 @@ Source: the volume specification in the Neuroglancer repository, ``src/datasourc
 
 from __future__ import annotations
 
+from volumekit.formats.precomputed.create import create_info
 from volumekit.formats.precomputed.format import Precomputed
-from volumekit.formats.precomputed.info import DATA_TYPES, create_info
+from volumekit.formats.precomputed.info import DATA_TYPES
 
 __all__ = ["DATA_TYPES", "Precomputed", "create_info"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Self
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError
 from volumekit.formats.base import Cell, Format, Native, WrongFormat
-from volumekit.formats.precomputed.info import Info, dump_info, load_info, parse_levels
+from volumekit.formats.precomputed.info import VOLUME, Info, dump_info, load_info, parse_levels
 from volumekit.model.level import Level
 
+_CHUNK = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
 _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
 
 
@@ -54,10 +56,13 @@ class Precomputed(Format):
         if data is None:
             raise WrongFormat("there is no info file")
         info = load_info(data)
-        kind = info.get("@type", "neuroglancer_multiscale_volume")
-        if kind != "neuroglancer_multiscale_volume":
+        kind = info.get("@type", VOLUME)
+        if kind != VOLUME:
             raise MetadataError(f"the info file describes {kind!r}, which is no volume", key="info")
-        return cls(info)
+        volume = cls(info)
+        if all(level.error and level.sharding is None for level in volume.levels):
+            raise MetadataError(f"no scale of this volume can be opened: {volume.levels[0].error}", key="info")
+        return volume
 
     def metadata(self) -> dict[str, bytes]:
         """Return the info file."""
@@ -66,6 +71,10 @@ class Precomputed(Format):
     def prefix(self, level: Level) -> str:
         """Return the folder of a level."""
         return f"{level.key}/"
+
+    def is_chunk(self, level: Level, key: str) -> bool:
+        """Tell chunks from other files in a level's folder by their name."""
+        return _CHUNK.fullmatch(key.removeprefix(f"{level.key}/")) is not None
 
     def key(self, level: Level, cell: Cell) -> str:
         """Return ``<key>/<x0>-<x1>_<y0>-<y1>_<z0>-<z1>``, in voxels of the level."""
@@ -99,7 +108,7 @@ class Precomputed(Format):
             "size": list(level.shape[:3]),
             "voxel_offset": list(level.offset),
             "resolution": list(level.resolution),
-            "chunk_size": list(level.chunk[:3]),
+            "chunk_size": list(level.cell[:3]),
             "encoding": level.codec.name,
             **_native_settings(level),
         }

@@ -1,11 +1,12 @@
-"""The ``info`` file: reading it into levels, and making one."""
+"""The ``info`` file: its text, and the levels it describes."""
 
 from __future__ import annotations
 
 import json
 import math
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,14 @@ import numpy as np
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError, MissingExtraError, OptionError
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import coarser_bounds
 from volumekit.model.level import CodecSpec, Level, Sharding
-from volumekit.model.units import exact
 
 DATA_TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 LAYER_TYPES = ("image", "segmentation")
 MAX_COORDINATE = 2**62 - 2
 MAX_CHUNK_BYTES = 2**32
-_TYPE = "neuroglancer_multiscale_volume"
-_SETTINGS = (
+VOLUME = "neuroglancer_multiscale_volume"
+SETTINGS = (
     "jpeg_quality",
     "png_level",
     "jxl_quality",
@@ -89,10 +88,20 @@ def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
     scales = info.get("scales")
     if not isinstance(scales, list) or not scales:
         raise MetadataError("the info file lists no scales", key="info")
-    levels = tuple(_level(scale, np.dtype(data_type), channels) for scale in scales)
-    if all(level.error and level.sharding is None for level in levels):
-        raise MetadataError(f"no scale of this volume can be opened: {levels[0].error}", key="info")
-    return levels
+    return _unique(_level(scale, np.dtype(data_type), channels) for scale in scales)
+
+
+def _unique(levels: Iterable[Level]) -> tuple[Level, ...]:
+    """Mark levels whose folder another level has already: they would overwrite each other's chunks."""
+    seen: set[str] = set()
+    marked = []
+    for level in levels:
+        folder = posixpath.normpath(level.key)
+        if folder in seen and level.error is None:
+            level = replace(level, error=f"another scale has the key {level.key!r} already")  # noqa: PLW2901
+        seen.add(folder)
+        marked.append(level)
+    return tuple(marked)
 
 
 def _level(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
@@ -122,8 +131,9 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
     end = [a + n for a, n in zip(offset, size, strict=True)]
     if max(end) > MAX_COORDINATE:
         raise MetadataError(f"scale {key!r} ends at voxel {end}, beyond any volume", key="info")
-    chunk = _chunk(scale, size)
-    if math.prod(chunk) * channels * dtype.itemsize > MAX_CHUNK_BYTES:
+    chunk = _chunk(scale)
+    held = math.prod(min(a, b) for a, b in zip(chunk, size, strict=True))
+    if held * channels * dtype.itemsize > MAX_CHUNK_BYTES:
         raise MetadataError(f"one chunk of scale {key!r} would take more than 4 GiB: {chunk}", key="info")
     sharding, codec = scale.get("sharding"), _codec(scale)
     misfit = _misfit(codec, dtype, channels)
@@ -157,34 +167,36 @@ def _codec(scale: Mapping[str, Any]) -> CodecSpec:
     encoding = scale.get("encoding")
     if not isinstance(encoding, str):
         raise MetadataError(f"encoding is {encoding!r}, not a name", key="info")
-    settings = {name: scale[name] for name in _SETTINGS if name in scale}
+    settings = {name: scale[name] for name in SETTINGS if name in scale}
     if encoding == "compressed_segmentation":
         name = "compressed_segmentation_block_size"
         settings[name] = tuple(_three(settings.get(name), name, least=1))
     return CodecSpec(encoding, settings)
 
 
-def _chunk(scale: Mapping[str, Any], size: Sequence[int]) -> tuple[int, int, int]:
-    """Return the first chunk size, cut at the volume's: a chunk never holds more than that."""
+def _chunk(scale: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the first chunk size: each further one is another full copy of the data."""
     sizes = scale.get("chunk_sizes")
     if not isinstance(sizes, list | tuple | np.ndarray) or len(sizes) == 0:
         raise MetadataError("chunk_sizes is missing or empty", key="info")
     x, y, z = _three(sizes[0], "chunk_sizes", least=1)
-    if math.prod(min(a, b) for a, b in zip((x, y, z), size, strict=True)) * 1 > MAX_CHUNK_BYTES:
-        raise MetadataError(f"chunk_sizes {sizes[0]} is absurd", key="info")
     return x, y, z
 
 
 def _key(key: Any) -> str:
-    if not isinstance(key, str) or not key or key.startswith("/") or "\0" in key or key.strip("./") == "":
+    if not isinstance(key, str) or not key.strip("./") or key.startswith("/") or "\0" in key or "//" in key:
         raise MetadataError(f"key is {key!r}, not a relative folder name", key="info")
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise MetadataError(f"key is {key!r}, which no storage can name", key="info") from error
     return key.rstrip("/")
 
 
 def _resolution(scale: Mapping[str, Any]) -> tuple[float, float, float]:
     value = scale.get("resolution")
     try:
-        x, y, z = (float(n) if not isinstance(n, str | bytes) else math.nan for n in value)  # type: ignore[union-attr]
+        x, y, z = (math.nan if isinstance(n, str | bytes | bool) else float(n) for n in value)  # type: ignore[union-attr]
     except (TypeError, ValueError) as error:
         raise MetadataError(f"resolution is {value!r}, not three numbers", key="info") from error
     if not all(math.isfinite(n) and n > 0 for n in (x, y, z)):
@@ -205,183 +217,3 @@ def _whole(value: Any, name: str, *, least: int) -> int:
     if not least <= value <= MAX_COORDINATE:
         raise MetadataError(f"{name} is {value!r}, outside {least} to {MAX_COORDINATE}", key="info")
     return int(value)
-
-
-def scale_key(resolution: Sequence[float]) -> str:
-    """Return the customary key of a scale: its resolution, joined by underscores.
-
-    Parameters
-    ----------
-    resolution : sequence of float
-        Voxel size in nm, (x, y, z).
-    """
-    whole = all(float(n).is_integer() for n in resolution)
-    return "_".join(str(int(n)) if whole else str(float(n)) for n in resolution)
-
-
-def make_scale(
-    *,
-    key: str,
-    size: Sequence[int],
-    offset: Sequence[int],
-    resolution: Sequence[float],
-    chunk_size: Sequence[int],
-    encoding: str,
-    block_size: Sequence[int],
-) -> Info:
-    """Return one entry of ``scales``; all vectors are (x, y, z), ``resolution`` in nm."""
-    scale: Info = {
-        "key": key,
-        "size": [_number(n) for n in size],
-        "voxel_offset": [_number(n) for n in offset],
-        "resolution": [_number(n) for n in resolution],
-        "chunk_sizes": [[_number(n) for n in chunk_size]],
-        "encoding": encoding,
-    }
-    if encoding == "compressed_segmentation":
-        scale["compressed_segmentation_block_size"] = [_number(n) for n in block_size]
-    return scale
-
-
-def _number(value: float) -> int | float:
-    return int(value) if float(value).is_integer() else float(value)
-
-
-def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: Any) -> Info:
-    """Return the scale ``factor`` times coarser than ``finer``; its voxels sit on multiples of the factor.
-
-    Parameters
-    ----------
-    finer : Mapping
-        An entry of ``scales``.
-    factor : sequence of int
-        (x, y, z).
-    **changes
-        Members that differ: ``encoding``, ``chunk_size``, ``key`` …
-
-    Raises
-    ------
-    OptionError
-        If a factor is not a positive integer.
-    """
-    offset = finer.get("voxel_offset", [0, 0, 0])
-    end = [a + n for a, n in zip(offset, finer["size"], strict=True)]
-    coarse = coarser_bounds(Bbox(offset, end), factor)
-    resolution = [float(exact(r) * f) for r, f in zip(finer["resolution"], factor, strict=True)]
-    encoding = changes.pop("encoding", None) or finer["encoding"]
-    scale = make_scale(
-        key=changes.pop("key", None) or scale_key(resolution),
-        size=coarse.size().tolist(),
-        offset=coarse.minpt.tolist(),
-        resolution=resolution,
-        chunk_size=changes.pop("chunk_size", None) or finer["chunk_sizes"][0],
-        encoding=encoding,
-        block_size=finer.get("compressed_segmentation_block_size", (8, 8, 8)),
-    )
-    kept = _SETTINGS[:4] if encoding == finer["encoding"] else ()
-    return {**scale, **{name: finer[name] for name in kept if name in finer}, **changes}
-
-
-def create_info(
-    num_channels: int,
-    layer_type: str,
-    data_type: str,
-    encoding: str,
-    resolution: Sequence[float],
-    voxel_offset: Sequence[int],
-    volume_size: Sequence[int],
-    mesh: str | bool | None = None,
-    skeletons: str | bool | None = None,
-    chunk_size: Sequence[int] = (128, 128, 64),
-    compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
-    max_mip: int = 0,
-    factor: Sequence[int] = (2, 2, 1),
-    redirect: str | None = None,
-    **more: Any,
-) -> Info:
-    """Return a new info as a plain dict that callers may edit.
-
-    Parameters
-    ----------
-    num_channels : int
-        Number of channels.
-    layer_type : {"image", "segmentation"}
-        What the voxels mean.
-    data_type : str
-        One of `DATA_TYPES`.
-    encoding : str
-        How chunks are encoded.
-    resolution : sequence of float
-        Voxel size in nm, (x, y, z).
-    voxel_offset, volume_size : sequence of int
-        Lowest voxel and extent, (x, y, z).
-    mesh, skeletons : str or bool, optional
-        Directory of meshes or skeletons; True for the customary name.
-    chunk_size : sequence of int
-        (x, y, z).
-    compressed_segmentation_block_size : sequence of int
-        (x, y, z); used by that encoding only.
-    max_mip : int
-        How many coarser scales to describe as well.
-    factor : sequence of int
-        Factor from one scale to the next.
-    redirect : str, optional
-        Another location that readers should use instead.
-    **more
-        Further members of the first scale, such as ``jpeg_quality`` or ``sharding``.
-
-    Raises
-    ------
-    OptionError
-        If the values do not describe a volume.
-    """
-    scale = make_scale(
-        key=scale_key(resolution),
-        size=volume_size,
-        offset=voxel_offset,
-        resolution=resolution,
-        chunk_size=chunk_size,
-        encoding=encoding,
-        block_size=compressed_segmentation_block_size,
-    )
-    scales = [{**scale, **more}]
-    for _ in range(max_mip):
-        scales.append(coarser_scale(scales[-1], factor))
-    info: Info = {
-        "@type": _TYPE,
-        "type": layer_type,
-        "data_type": _type_name(data_type),
-        "num_channels": _number(num_channels),
-        "scales": scales,
-    }
-    folders = {"mesh": mesh, "skeletons": skeletons, "redirect": redirect}
-    info |= {name: name if value is True else value for name, value in folders.items() if value}
-    check_info(info)
-    return info
-
-
-def _type_name(data_type: Any) -> str:
-    try:
-        name: str = np.dtype(data_type).name
-    except TypeError:
-        return str(data_type)
-    return name
-
-
-def check_info(info: Mapping[str, Any]) -> None:
-    """Refuse to store an info that could not be opened again.
-
-    Raises
-    ------
-    OptionError
-        Naming the first member that is wrong.
-    """
-    if info.get("type") not in LAYER_TYPES:
-        raise OptionError(f"layer_type is {info.get('type')!r}; it is one of {', '.join(LAYER_TYPES)}")
-    try:
-        levels = parse_levels(info)
-    except MetadataError as error:
-        raise OptionError(error.message) from error
-    for level in levels:
-        if level.error and level.sharding is None:
-            raise OptionError(level.error)
