@@ -112,6 +112,19 @@ def test_downsample(tmp_path, capsys):
         ["convert", "a", "b", "--memory", "lots"],
         ["convert", "a", "b", "--log", "loud"],
         ["info", "a", "--xml"],
+        ["convert", "a", "b", "--voxel-size", "0,4,4"],
+        ["convert", "a", "b", "--voxel-size", "nan"],
+        ["convert", "a", "b", "--voxel-size", "inf"],
+        ["convert", "a", "b", "--encoding", "gif"],
+        ["convert", "a", "b", "--data-type", "float99"],
+        ["convert", "a", "b", "--compress", "rar"],
+        ["convert", "a", "b", "--factor", "0,1,1"],
+        ["convert", "a", "b", "--chunk-size", "0,1,1"],
+        ["convert", "a", "b", "--block-size", "-8"],
+        ["convert", "a", "b", "--format", "zarr"],
+        ["downsample", "a", "--compress", "rar"],
+        ["downsample", "a", "--factor", "0"],
+        ["demo", "--voxel-size", "0"],
     ],
 )
 def test_wrong_commands_exit_with_2(args, capsys):
@@ -129,20 +142,41 @@ def test_wrong_commands_exit_with_2(args, capsys):
         (["convert", "{tmp}/empty", "{tmp}/v"], "no image"),
         (["convert", "{tmp}/stack", "{tmp}/v.zarr"], "OME-Zarr cannot be written by this version yet"),
         (["convert", "{tmp}/stack", "{tmp}/v", "--data-type", "int8"], "without loss"),
-        (["convert", "{tmp}/stack", "{tmp}/v", "--memory", "9MB"], "memory of 9 MB is too little"),
-        (["convert", "{tmp}/stack", "{tmp}/v", "--box", "0:99,:,:"], "outside"),
-        (["convert", "{tmp}/stack", "{tmp}/v", "--encoding", "gif"], "gif"),
         (["convert", "{tmp}/stack", "{tmp}/file/v"], "file/v"),
         (["convert", "s3x://bucket/a", "{tmp}/v"], "s3x"),
-        (["exists", "{tmp}/stack", "--mip", "7"], "mip"),
         (["downsample", "{tmp}/stack"], "precomputed"),
-        (["export", "{tmp}/stack", "{tmp}/a.xyz"], "xyz"),
+        (["convert", "{tmp}/stack", "{tmp}/empty/old"], "--overwrite"),
+        (["export", "{tmp}/stack", "{tmp}/file", "--box", ":,:,0:1"], "choose another name"),
+        (["downsample", "{tmp}/empty/old", "--mip", "0"], "--overwrite"),
     ],
 )
 def test_failures_are_one_line_and_exit_with_1(stack, tmp_path, args, text, capsys):
-    (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    assert run([arg.format(tmp=tmp_path) for arg in args]) == 1
+    if any(arg.endswith("/old") for arg in args):
+        convert(np.ones((4, 4, 4), np.uint8), tmp_path / "empty" / "old", mips=1)
+    check_failure(1, tmp_path, args, text, capsys)
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["convert", "{tmp}/stack", "{tmp}/v", "--memory", "9MB"], "memory of 9 MB is too little"),
+        (["convert", "{tmp}/stack", "{tmp}/v", "--box", "0:99,:,:"], "outside"),
+        (["convert", "{tmp}/stack", "{tmp}/v", "--factor", "1,1,1", "--mips", "1"], "no coarser level"),
+        (["convert", "{tmp}/stack", "{tmp}/stack", "--overwrite"], "among its own images"),
+        (["exists", "{tmp}/stack", "--mip", "7"], "mip"),
+        (["exists", "{tmp}/stack", "--box", "0:99,:,:"], "outside"),
+        (["export", "{tmp}/stack", "{tmp}/a.bmp"], "bmp"),
+        (["info", ""], "not a URL"),
+    ],
+)
+def test_impossible_wishes_are_one_line_and_exit_with_2(stack, tmp_path, args, text, capsys):
+    check_failure(2, tmp_path, args, text, capsys)
+
+
+def check_failure(code, tmp_path, args, text, capsys):
+    (tmp_path / "file").write_text("")
+    assert run([arg.format(tmp=tmp_path) for arg in args]) == code
     told = capsys.readouterr()
     assert told.out == ""
     lines = [line for line in told.err.splitlines() if not line.startswith("WARNING")]
@@ -150,6 +184,26 @@ def test_failures_are_one_line_and_exit_with_1(stack, tmp_path, args, text, caps
     assert lines[0].startswith("error: ")
     assert text in lines[0]
     assert not (tmp_path / "v").exists()
+
+
+def test_what_nobody_thought_of_is_one_line_too(stack, tmp_path, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("volumekit.volume.volume.Volume.__init__", broken)
+    assert call("info", tmp_path) == 1
+    told = capsys.readouterr().err
+    assert told == "error: unexpected ZeroDivisionError: division by zero; --log debug shows where\n"
+
+
+def test_missing_chunks_can_be_filled(tmp_path, capsys):
+    convert(np.ones((20, 20, 20), np.uint8), tmp_path / "a", chunk_size=10)
+    (tmp_path / "a" / "1_1_1" / "0-10_0-10_0-10").unlink()
+    assert call("convert", tmp_path / "a", tmp_path / "b") == 1
+    assert call("convert", tmp_path / "a", tmp_path / "b", "--fill-missing") == 0
+    voxels = np.asarray(Volume(tmp_path / "b")[:])
+    assert not voxels[:10, :10, :10].any()
+    assert voxels.sum() == 7000
 
 
 def test_help_names_every_command(capsys):

@@ -40,17 +40,13 @@ def test_members_are_attributes():
 
 
 def test_unknown_members_are_kept():
-    text = (
-        '{"sources":["s"],"owners":[],"processing":[{"method":{"a":[1]}}],"description":"é","z":{"y":null}}'
-    )
+    text = '{"sources":["s"],"owners":[],"processing":[{"method":{"a":[1]}}],"description":"é","z":{"y":null}}'
     p = Provenance.from_json(text.encode())
     assert json.loads(p.serialize()) == json.loads(text)
     assert p.z == {"y": None}
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, Provenance.copy, lambda p: pickle.loads(pickle.dumps(p))]
-)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, Provenance.copy, lambda p: pickle.loads(pickle.dumps(p))])
 def test_copies(again):
     p = Provenance(owners=["ada"], z=1)
     q = again(p)
@@ -82,9 +78,7 @@ def test_bad_types_when_opened_and_when_stored(members):
         Provenance(members).serialize()
 
 
-@pytest.mark.parametrize(
-    "data", [b"\xff\xfe\x00", "{", "[]", "3", "null", "[" * 100_000, '{"a":' + "9" * 5000 + "}"]
-)
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", "{", "[]", "3", "null", "[" * 100_000, '{"a":' + "9" * 5000 + "}"])
 def test_damaged_files(data):
     with pytest.raises(MetadataError):
         Provenance.from_json(data)

@@ -80,9 +80,7 @@ def test_relative_paths_are_made_absolute(text, tmp_path):
     assert parse_url(text, FORMATS).path == f"{tmp_path}/a"
 
 
-@pytest.mark.parametrize(
-    "text", ["C:\\data", "C:/data", "12:0", "a|b", "./s3:/x", "./x://y", "zarr//x", "%s", "."]
-)
+@pytest.mark.parametrize("text", ["C:\\data", "C:/data", "12:0", "a|b", "./s3:/x", "./x://y", "zarr//x", "%s", "."])
 def test_odd_names_are_paths(text, tmp_path):
     url = parse_url(text, FORMATS)
     assert url.protocol == "file"
@@ -212,9 +210,7 @@ def test_closest():
 
 
 SCHEMES = ["", "file://", "s3://", "gs://", "http://", "https://", "memory://", "x+y://", "s3://http://h:1/"]
-PARTS = st.lists(
-    st.sampled_from(["a", "b c", "..", ".", "", "%20", "?x", "é", "|", ":", "~", "|zarr3:"]), max_size=6
-)
+PARTS = st.lists(st.sampled_from(["a", "b c", "..", ".", "", "%20", "?x", "é", "|", ":", "~", "|zarr3:"]), max_size=6)
 
 
 @given(st.sampled_from(["", "precomputed://", "zarr3://"]), st.sampled_from(SCHEMES), PARTS, st.booleans())
@@ -237,11 +233,7 @@ def test_any_text_parses_or_is_refused(text):
     assert parse_url(str(url), FORMATS) == url
 
 
-@given(
-    st.lists(
-        st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1), min_size=1, max_size=4
-    )
-)
+@given(st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1), min_size=1, max_size=4))
 def test_absolute_paths_are_literal(parts):
     path = "/" + "/".join(parts)
     if "|" not in path and not {".", ".."} & set(parts):

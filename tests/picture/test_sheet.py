@@ -109,9 +109,7 @@ def test_depths_are_even_and_within(span: tuple[int, int, int], expected: list[i
     assert depths(*span) == expected
 
 
-@pytest.mark.parametrize(
-    ("axis", "shape", "name"), [("x", (3, 4), "yz"), ("y", (2, 4), "xz"), ("z", (2, 3), "xy")]
-)
+@pytest.mark.parametrize(("axis", "shape", "name"), [("x", (3, 4), "yz"), ("y", (2, 4), "xz"), ("z", (2, 3), "xy")])
 @pytest.mark.parametrize("channels", [(), (1,), (3,)])
 def test_slices_across_each_axis(axis, shape, name, channels) -> None:
     volume = np.arange(2 * 3 * 4 * max(channels, default=1)).reshape(2, 3, 4, *channels)

@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from volumekit.cli.options import reducing, watched, working
-from volumekit.cli.types import BOX, INTEGERS, NUMBERS
+from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
 
 
 @click.command("convert")
 @click.argument("src")
 @click.argument("dst")
-@click.option("--voxel-size", type=NUMBERS, help="Voxel size; default: the source's, or 1 nm.")
+@click.option("--voxel-size", type=SIZES, help="Voxel size; default: the source's, or 1 nm.")
 @click.option(
     "--unit", type=click.Choice(["nm", "um", "mm", "m"]), default="nm", show_default=True, help="Of the voxel size."
 )
@@ -21,16 +21,23 @@ from volumekit.cli.types import BOX, INTEGERS, NUMBERS
 @reducing
 @click.option("--box", type=BOX, help="Part of the source to convert, half-open.")
 @click.option("--offset", type=INTEGERS, help="Where the lowest voxel goes; default: where it is in the source.")
-@click.option("--chunk-size", type=INTEGERS, default="64,64,64", show_default=True, help="Size of a chunk.")
-@click.option("--encoding", default="raw", show_default=True, help="raw, jpeg, png or compressed_segmentation.")
-@click.option("--data-type", help="Stored type; default: the source's. Only lossless casts are made.")
+@click.option("--chunk-size", type=COUNTS, default="64,64,64", show_default=True, help="Size of a chunk.")
+@click.option(
+    "--encoding",
+    type=ENCODING,
+    default="raw",
+    show_default=True,
+    help="raw, jpeg, png or compressed_segmentation.",
+)
+@click.option("--data-type", type=DATA_TYPE, help="Stored type; default: the source's. Only lossless casts are made.")
 @click.option("--layer-type", type=click.Choice(["image", "segmentation"]), help="Default: the source's, or image.")
-@click.option("--compress", help="gzip, br, zstd, xz, bz2 or none; default: none.")
-@click.option("--block-size", type=INTEGERS, default="8,8,8", show_default=True, help="Of compressed_segmentation.")
+@click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
+@click.option("--block-size", type=COUNTS, default="8,8,8", show_default=True, help="Of compressed_segmentation.")
 @click.option("--jpeg-quality", type=click.IntRange(0, 100), help="Of jpeg.")
 @click.option("--png-level", type=click.IntRange(0, 9), help="Of png.")
 @click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
-@click.option("--format", help="Format of DST, whatever its name says.")
+@click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
+@click.option("--format", type=FORMAT, help="Format of DST, whatever its name says.")
 @working
 def command(src: str, dst: str, *, progress: bool | None, box: Any, **how: Any) -> None:
     r"""Turn an image stack or a volume into a chunked volume with a pyramid.

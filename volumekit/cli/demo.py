@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from volumekit.cli.options import logged, watched
-from volumekit.cli.types import AMOUNT, NUMBERS
+from volumekit.cli.types import AMOUNT, SIZES
 
 
 @click.command("demo")
 @click.option("--source", help="Your own images: a folder, a glob in quotes or a multi-page TIFF.")
 @click.option("--out", default="volumekit-demo", show_default=True, help="Folder for everything that is written.")
-@click.option("--voxel-size", type=NUMBERS, help="Of your own images, in nm.")
+@click.option("--voxel-size", type=SIZES, help="Of your own images, in nm.")
 @click.option("--mips", type=click.IntRange(0, 32), default=3, show_default=True, help="Levels below the full one.")
 @click.option("--memory", type=AMOUNT, default="1GB", show_default=True, help="What the whole process may use.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demo.")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from volumekit.cli.options import reducing, watched, working
+from volumekit.cli.types import COMPRESSION
 
 
 @click.command("downsample")
@@ -15,7 +16,7 @@ from volumekit.cli.options import reducing, watched, working
 @click.option("--mip", type=int, help="Level to start from; default: the coarsest that holds data.")
 @reducing
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
-@click.option("--compress", help="gzip, br, zstd, xz, bz2 or none; default: none.")
+@click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
 @working
 def command(url: str, *, progress: bool | None, **how: Any) -> None:
     """Add coarser levels to a volume."""

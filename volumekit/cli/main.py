@@ -12,7 +12,14 @@ from typing import NoReturn
 import click
 
 from volumekit import __version__
-from volumekit.errors import VolumekitError
+from volumekit.errors import (
+    InvalidURLError,
+    OptionError,
+    OutOfBoundsError,
+    ScaleUnavailableError,
+    TargetExistsError,
+    VolumekitError,
+)
 
 COMMANDS = {
     "convert": "Turn an image stack or a volume into a chunked volume with a pyramid.",
@@ -25,6 +32,9 @@ COMMANDS = {
 """What each command does; the module ``cli/<name>.py`` holds it as ``command``."""
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+WRONG = (OptionError, InvalidURLError, ScaleUnavailableError, OutOfBoundsError)
+"""Errors that say that the command asks for what cannot be; the same command never works on the same data."""
 
 
 class Commands(click.Group):
@@ -84,18 +94,19 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:
         _close_quietly()
         return FAILURE
-    except VolumekitError as error:
-        return _failed(error)
-    except (MemoryError, OSError, ImportError) as error:
-        return _failed(error)
+    except (VolumekitError, MemoryError, OSError, ImportError) as error:
+        _tell(error, str(error) or type(error).__name__)
+        wrong = isinstance(error, WRONG) and not isinstance(error, TargetExistsError)
+        return USAGE if wrong else FAILURE
+    except Exception as error:
+        _tell(error, f"unexpected {type(error).__name__}: {error}; --log debug shows where")
+        return FAILURE
 
 
-def _failed(error: BaseException) -> int:
+def _tell(error: Exception, text: str) -> None:
     if logging.getLogger("volumekit").isEnabledFor(logging.DEBUG):
         logging.getLogger("volumekit").debug("where it failed:", exc_info=error)
-    text = " ".join((str(error) or type(error).__name__).split())
-    click.echo(f"error: {text}", err=True)
-    return FAILURE
+    click.echo(f"error: {' '.join(text.split())}", err=True)
 
 
 def _close_quietly() -> None:

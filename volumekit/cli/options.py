@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from volumekit.cli.types import AMOUNT, INTEGERS
+from volumekit.cli.types import AMOUNT, COUNTS
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -59,7 +59,7 @@ def reducing(command: F) -> F:
     methods = click.Choice(("mean", "mode", "median", "nearest", "min", "max", "gaussian"))
     return _with(
         command,
-        click.option("--factor", type=INTEGERS, default="2,2,2", show_default=True, help="From level to level."),
+        click.option("--factor", type=COUNTS, default="2,2,2", show_default=True, help="From level to level."),
         click.option("--method", type=methods, help="How to reduce; default: mean, or mode for segmentations."),
     )
 

@@ -116,7 +116,7 @@ SIZES = Three(float, positive=True)
 ENCODING = Known("volumekit.codecs", "CODECS")
 COMPRESSION = Known("volumekit.codecs.compression", "SUFFIXES", "none")
 DATA_TYPE = Known("volumekit.formats.precomputed", "DATA_TYPES")
-FORMAT = Known("volumekit.formats", "WRITABLE")
+FORMAT = Known("volumekit.formats", "FORMATS")
 BOX = Box()
 AMOUNT = Amount()
 

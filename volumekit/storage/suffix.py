@@ -110,9 +110,7 @@ class SuffixStore(Store):
         found = self._base.find([_stored(key, variant) for variant in order])
         return then(found, lambda stored: None if stored is None else _variant(stored)[1])
 
-    def _plain(
-        self, key: str, value: Value, variant: str, start: int | None, stop: int | None
-    ) -> Future[Value | None]:
+    def _plain(self, key: str, value: Value, variant: str, start: int | None, stop: int | None) -> Future[Value | None]:
         self.seen.add(variant)
 
         def unpack(doubled: str | None) -> Value:
@@ -134,9 +132,7 @@ class SuffixStore(Store):
             error.url, error.key = self.url, name
             raise
 
-    def commit(
-        self, changes: Mapping[str, bytes | None], if_match: bytes | None = None
-    ) -> Future[Mapping[str, bytes]]:
+    def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write or delete whatever variants of the keys there are."""
         self.variants()
         return gather({key: self._change(key, data, if_match) for key, data in changes.items()})
