@@ -6,13 +6,14 @@ import datetime
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 from benchmarks.bars import Bar
 from benchmarks.harness import Result
 from benchmarks.ours import INSTALL, OURS
 from benchmarks.peers import available
+from volumekit import __version__
 
 COLUMNS = "{:<39} {:<13} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}"
 HEAD = COLUMNS.format("case", "program", "median", "minimum", "ours/it", "it/ours", "by min.", "bar", "met").rstrip()
@@ -21,20 +22,13 @@ MET = {True: "yes", False: "NO", None: "not measured"}
 
 def circumstances() -> dict[str, Any]:
     """Return when, where and with what this runs."""
-    versions = {"python": platform.python_version(), "numpy": version("numpy"), "volumekit": _own_version()}
+    versions = {"python": platform.python_version(), "numpy": version("numpy"), "volumekit": __version__}
     return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "load": list(os.getloadavg()),
         "versions": versions | available(),
     }
-
-
-def _own_version() -> str:
-    try:
-        return version("volumekit")
-    except PackageNotFoundError:
-        return "not installed, run from its folder"
 
 
 def header(about: dict[str, Any]) -> Iterator[str]:

@@ -1,8 +1,12 @@
 """The fast way to read stacks gives what the ordinary way gives."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from tests.formats.images import planes, write_folder
 from volumekit.engine.planes import check_planes, read_planes, reads_planes
@@ -92,3 +96,43 @@ def test_only_stacks_have_planes(tmp_path):
     assert not reads_planes(volume.array())
     with pytest.raises(TypeError, match="precomputed"):
         check_planes(volume.array())
+
+
+WAITING = """
+import sys
+import numpy as np
+from volumekit import Volume
+from volumekit.engine.planes import check_planes, read_planes
+volume = Volume(sys.argv[1], parallel=1)
+if sys.argv[2] == "check":
+    check_planes(volume.array())
+else:
+    read_planes(volume.array(), volume.bounds, np.zeros((5, 25, 37), np.uint8))
+"""
+
+
+@pytest.mark.parametrize("what", ["check", "read"])
+def test_one_thread_does_not_wait_for_itself(tmp_path, what):
+    tifffile.imwrite(tmp_path / "x.tif", planes(5), photometric="minisblack")
+    subprocess.run([sys.executable, "-c", WAITING, str(tmp_path), what], check=True, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "least", "most"),
+    [
+        ("whole.tif", {}, 0, 0),
+        ("tiles.tif", {"compression": "zlib", "tile": (64, 64)}, 64 * 64, 64 * 64 * 2.1),
+        ("one-strip.tif", {"compression": "zlib", "rowsperstrip": 400}, 400 * 600, 400 * 600 * 2.1),
+        ("a.png", {}, 400 * 600, 400 * 600 * 2.1),
+        ("a.jpg", {}, 400 * 600, 400 * 600 * 2.1),
+    ],
+)
+def test_scratch_is_what_decodes_by_itself(tmp_path, name, options, least, most):
+    plane = np.random.default_rng(0).integers(0, 255, (400, 600), np.uint8)
+    if name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, plane, **options)
+    else:
+        Image.fromarray(plane).save(tmp_path / name)
+    size = (tmp_path / name).stat().st_size if least == 400 * 600 and not name.endswith("jpg") else 0
+    found = check_planes(Volume(tmp_path).array())
+    assert max(least, least + size * 0.99) <= found <= most

@@ -18,6 +18,7 @@ from volumekit.engine.array import LevelArray
 from volumekit.errors import (
     CastError,
     ImageStackError,
+    MissingChunkError,
     NoSpaceError,
     OptionError,
     OutOfBoundsError,
@@ -25,8 +26,8 @@ from volumekit.errors import (
     StorageError,
     UnsupportedError,
 )
-from volumekit.ops.build import plan_levels
-from volumekit.ops.inputs import ArrayInput
+from volumekit.ops.build import plan_levels, plan_reading
+from volumekit.ops.inputs import ArrayInput, VolumeInput
 from volumekit.ops.kernels import downsample, downsample_gaussian
 from volumekit.ops.ladder import PROGRAM_BYTES
 
@@ -153,6 +154,15 @@ def test_a_stack_of_images(stack, tmp_path):
     assert volume.resolution.tolist() == [4, 4, 40]
     check(volume, array, (0, 0, 0), (2, 2, 2), 1)
     check(convert(str(folder / "*.tif"), tmp_path / "g"), array, (0, 0, 0), (2, 2, 2), 0)
+
+
+def test_many_pages_one_thread(stack, tmp_path):
+    _, array = stack
+    tifffile.imwrite(tmp_path / "x.tif", array.T, photometric="minisblack")
+    code = "import sys; from volumekit import convert; convert(sys.argv[1], sys.argv[2], jobs=1, mips=1)"
+    command = [sys.executable, "-c", code, str(tmp_path / "x.tif"), str(tmp_path / "v")]
+    subprocess.run(command, check=True, timeout=30, capture_output=True)
+    check(Volume(tmp_path / "v"), array, (0, 0, 0), (2, 2, 2), 1)
 
 
 def test_images_placed_by_name(stack, tmp_path):
@@ -290,6 +300,104 @@ def test_source_and_target_must_differ(tmp_path):
     with pytest.raises(OptionError, match="same dataset"):
         convert(volume, tmp_path / "v", overwrite=True)
     assert np.asarray(Volume(tmp_path / "v")[:]).any()
+
+
+@pytest.mark.parametrize("name", ["link", "v/inner", "folder/../v", ".", "link/inner"])
+def test_a_source_is_not_destroyed_under_another_name(tmp_path, name):
+    array = image((8, 8, 8))
+    convert(array, tmp_path / "v")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("v")
+    for source, target in (("v", name), ("link", name)):
+        with pytest.raises(OptionError, match=r"same dataset|inside the other"):
+            convert(tmp_path / source, tmp_path / target, overwrite=True)
+    check(Volume(tmp_path / "v"), array, (0, 0, 0), (2, 2, 2), 0)
+
+
+def test_memory_volumes_are_kept_apart():
+    volume = convert(image((8, 8, 8)), "memory://apart/a")
+    for target in ("memory://apart/a", "precomputed://memory://apart/a", "memory://apart/a/b", "memory://apart"):
+        with pytest.raises(OptionError, match=r"same dataset|inside the other"):
+            convert(volume, target, overwrite=True)
+    assert convert(volume, "memory://apart/ab").shape == (8, 8, 8, 1)
+
+
+def test_no_volume_among_its_images(stack, tmp_path):
+    folder, array = stack
+    (tmp_path / "link").symlink_to(folder)
+    for source in (folder, f"stack://{folder}", folder / "*.tif", folder / "z0.tif"):
+        for target in (folder, tmp_path / "link"):
+            with pytest.raises(OptionError, match="among its own images"):
+                convert(source, target, overwrite=True)
+    assert not (folder / "info").exists()
+    check(convert(folder, folder / "volume"), array, (0, 0, 0), (2, 2, 2), 0)
+
+
+@pytest.fixture
+def holed(tmp_path):
+    volume = convert(np.ones((20, 20, 20), np.uint8), tmp_path / "holed", chunk_size=10)
+    (tmp_path / "holed" / "1_1_1" / "0-10_0-10_0-10").unlink()
+    return volume
+
+
+def test_a_target_is_not_removed_for_a_source_with_holes(holed, tmp_path):
+    array = image((8, 8, 8))
+    convert(array, tmp_path / "v")
+    with pytest.raises(MissingChunkError, match=r"1 of 8 chunks.*fill_missing"):
+        convert(holed, tmp_path / "v", overwrite=True)
+    check(Volume(tmp_path / "v"), array, (0, 0, 0), (2, 2, 2), 0)
+    sound = convert(holed, tmp_path / "v", overwrite=True, box=[10, 0, 0, 20, 20, 20])
+    assert np.asarray(sound[:]).all()
+
+
+def test_missing_chunks_are_filled_when_asked(holed, tmp_path):
+    voxels = np.asarray(convert(holed, tmp_path / "v", fill_missing=True)[:])
+    assert not voxels[:10, :10, :10].any()
+    assert voxels.sum() == 7000
+    filling = Volume(tmp_path / "holed", fill_missing=True)
+    with pytest.raises(MissingChunkError):
+        convert(filling, tmp_path / "w", fill_missing=False)
+
+
+def test_the_voxel_size_is_asked_for_only_when_all_else_is_well(stack, tmp_path, caplog):
+    folder, _ = stack
+    with pytest.raises(OptionError):
+        convert(folder, tmp_path / "v", chunk_size=(0, 1, 1))
+    with pytest.raises(OptionError):
+        convert(folder, tmp_path / "v", memory="9MB")
+    assert not caplog.records
+    convert(folder, tmp_path / "v")
+    assert "how large its voxels are" in caplog.text
+
+
+def test_images_decoded_whole_count_in_the_plan(tmp_path):
+    def planned(buffers, scratch, threads=4):
+        def plan(reading):
+            memory = PROGRAM_BYTES + buffers
+            return plan_levels(
+                target, [0], [], copies=True, method="mean", memory=memory, threads=threads, reading=reading
+            )
+
+        return plan_reading(VolumeInput(target, 0, scratch), threads, plan)
+
+    target = convert(image((512, 512, 8)), "memory://plan", chunk_size=(64, 64, 8))
+    whole, source = planned(1 << 30, 1 << 20)
+    assert (len(whole.stages[0].tasks), source.readers) == (1, 4)
+    assert whole.budget == (1 << 30) - (4 << 20)
+    least = whole.stages[0].task_bytes
+    few, source = planned(least + (5 << 19), 1 << 20)
+    assert (len(few.stages[0].tasks), source.readers) == (1, 2), "whole planes rather than many readers"
+    parts, source = planned(least, 1 << 20)
+    assert len(parts.stages[0].tasks) > 1
+    with pytest.raises(OptionError, match=r"takes 1\d{3} MB.* and 1.1 GB for decoding an image"):
+        planned(1 << 30, 1 << 30)
+
+
+def test_a_plane_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((8000, 8000), np.uint8), compression="zlib", rowsperstrip=8000)
+    with pytest.raises(OptionError, match="64 MB for decoding an image"):
+        convert(tmp_path / "x.tif", tmp_path / "v", memory=PROGRAM_BYTES + (60 << 20))
+    assert not (tmp_path / "v").exists()
 
 
 def test_provenance_says_what_was_done(tmp_path):
