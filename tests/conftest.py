@@ -17,3 +17,10 @@ def rng() -> np.random.Generator:
 def golden() -> Path:
     """Datasets that other programs wrote."""
     return GOLDEN
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_works() -> None:
+    """Make Ctrl-C interrupt, also where pytest runs in the background of a shell, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -153,7 +153,6 @@ def test_absurd_factors_are_refused():
 def test_memory_order_changes_no_bits():
     array = np.random.default_rng(4).standard_normal((24, 22, 20, 2))
     results = [
-        downsample(np.asarray(array, order=order), (2, 2, 2), method="gaussian", origin=(1, 0, 0))
-        for order in "FC"
+        downsample(np.asarray(array, order=order), (2, 2, 2), method="gaussian", origin=(1, 0, 0)) for order in "FC"
     ]
     assert results[0].tobytes() == results[1].tobytes()

@@ -123,9 +123,7 @@ def test_impossible_shapes(shape: object) -> None:
         cells(shape)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "resolution", [(4, 4), (0, 4, 4), (4, 4, -1), (4, 4, np.nan), (4, 4, np.inf), ("a", 4, 4)]
-)
+@pytest.mark.parametrize("resolution", [(4, 4), (0, 4, 4), (4, 4, -1), (4, 4, np.nan), (4, 4, np.inf), ("a", 4, 4)])
 def test_impossible_resolutions(resolution: object) -> None:
     with pytest.raises(OptionError, match="resolution"):
         cells((4, 4, 4), resolution=resolution)  # type: ignore[arg-type]
@@ -182,9 +180,7 @@ def test_a_file_in_the_way(tmp_path, small: Phantom) -> None:
     ("number", "kind"),
     [(errno.ENOSPC, NoSpaceError), (errno.EACCES, ReadOnlyError), (errno.EROFS, ReadOnlyError)],
 )
-def test_a_full_or_read_only_disk(
-    tmp_path, small: Phantom, monkeypatch, number: int, kind: type[Exception]
-) -> None:
+def test_a_full_or_read_only_disk(tmp_path, small: Phantom, monkeypatch, number: int, kind: type[Exception]) -> None:
     def fail(*args: object, **options: object) -> None:
         raise OSError(number, "no")
 
