@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
