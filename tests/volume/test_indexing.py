@@ -140,7 +140,7 @@ def test_decimal_voxel_sizes_are_exact(tmp_path):
         slice(1.0, 3),
         slice(None, None, 0.5),
         slice(0, 3, 0),
-        object(),
+        pytest.param(object(), id="object"),
         1j,
         np.s_[..., ...],
         np.s_[0, 10, 105, 0, 0],

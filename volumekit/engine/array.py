@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
-from volumekit.codecs import get_codec
 from volumekit.engine.drive import Unit, Waitable, overlap
-from volumekit.engine.open import open_bridge, open_native
-from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import READ_BYTES, WRITE_BYTES, Point, pieces
-from volumekit.engine.pool import pool
-from volumekit.errors import MetadataError, MissingChunkError, OptionError, UnsupportedError, VolumekitError
-from volumekit.formats.base import Format
+from volumekit.engine.ways import Domain, Ways, to_box, to_domain
+from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import cells_touching, is_aligned, iterate_cells
-from volumekit.model.level import F_ORDER, Level
-from volumekit.storage import forkguard, open_container
-from volumekit.storage.base import Store
-from volumekit.storage.suffix import SuffixStore
+from volumekit.model.grid import is_aligned
+from volumekit.storage import forkguard
 from volumekit.storage.translate import translate
 
 Progress = Callable[[int], object]
 """Told how many bytes of voxels have been read or written since the last call."""
 
-Domain = tuple[slice, ...]
+Outcome = tuple[list[Bbox], list[Bbox]]
+"""Boxes that are stored for certain, and boxes of which that is not known."""
 
 IN_FLIGHT = max(2, (os.cpu_count() or 1) // 2)
 """Pieces under way at once: enough to keep all cores busy, few enough to bound memory."""
@@ -40,71 +32,11 @@ IN_FLIGHT = max(2, (os.cpu_count() or 1) // 2)
 ONE: Point = (1, 1, 1, 1)
 
 
-class LevelArray:
+class LevelArray(Ways):
     """One level of a dataset as one array, axes (x, y, z, channel).
 
     Nobody above knows whether TensorStore reads it natively or through Python.
-
-    Parameters
-    ----------
-    store : Store
-        Where the dataset is.
-    fmt : Format
-        Its format.
-    level : Level
-        One of the format's levels.
-    options : IOOptions
-        How to read and write.
-
-    Raises
-    ------
-    MetadataError, UnsupportedError
-        If this level cannot be read.
     """
-
-    def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions) -> None:
-        if level.error is not None:
-            kind = MetadataError if level.sharding is None else UnsupportedError
-            raise kind(level.error, url=store.url, key=level.key)
-        self.store, self.fmt, self.level, self.options = store, fmt, level, options
-        self._order = "F" if level.order == F_ORDER else "C"
-        self._dtype = level.dtype
-
-    @functools.cached_property
-    def objects(self) -> Store:
-        """The store of this level's chunks, containers and compression suffixes resolved."""
-        container = self.fmt.container(self.level)
-        if container is not None:
-            return open_container(self.store, container, executor=pool(self.options.threads))
-        if not self.store.suffixed or not self.fmt.writable:
-            return self.store
-        return SuffixStore(
-            self.store,
-            compress=self.options.compress,
-            level=self.options.compress_level,
-            prefix=self.fmt.prefix(self.level) or "",
-            executor=pool(self.options.threads),
-            limit=_most_bytes(self.level),
-        )
-
-    @functools.cached_property
-    def _native(self) -> ts.TensorStore | None:
-        native = open_native(self.store, self.fmt, self.level, self.options)
-        if native is None:
-            get_codec(self.level.codec)
-        return native
-
-    @functools.cached_property
-    def _bridge(self) -> ts.TensorStore:
-        return open_bridge(self.objects, self.fmt, self.level, self.options)
-
-    @functools.cached_property
-    def _merging_bridge(self) -> ts.TensorStore:
-        """The bridge for writing: a chunk that is written in part for the first time is filled, not missing."""
-        return open_bridge(self.objects, self.fmt, self.level, replace(self.options, fill_missing=True))
-
-    def _suffixes(self) -> bool:
-        return isinstance(self.objects, SuffixStore) and bool(self.objects.seen - {""})
 
     def empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an uninitialised array in the level's memory order."""
@@ -149,54 +81,57 @@ class LevelArray:
         forkguard.check()
         if out is None:
             out = self.empty(tuple(-(-(b - a) // s) for a, b, s in zip(low, high, step, strict=True)))
-        if out.nbytes <= READ_BYTES and step == ONE:
-            yield from self._read_piece(_domain(low, high, step), out, progress)
+        if self._reads_directly():
+            yield from self._read_directly(low, high, step, out, progress)
+        elif out.nbytes <= READ_BYTES and step == ONE:
+            yield from self._read_piece(low, high, step, out, progress)
         else:
             cut = self._cut(low, high, step, out, READ_BYTES)
-            units = (self._read_piece(domain, view, progress) for domain, view in cut)
+            units = (self._read_piece(a, b, step, view, progress) for a, b, view in cut)
             yield from overlap(units, depth=IN_FLIGHT)
         return out
 
     def _cut(
         self, low: Point, high: Point, step: Point, array: NDArray[Any], size: int
-    ) -> Iterator[tuple[Domain, NDArray[Any]]]:
+    ) -> Iterator[tuple[Point, Point, NDArray[Any]]]:
         """Cut a box and the array that holds its voxels into pieces of whole chunks."""
         if array.nbytes <= size and step == ONE:
-            yield _domain(low, high, step), array
+            yield low, high, array
             return
         for a, b in pieces(self.level, low, high, size=size):
             first = [-(-(p - o) // s) for p, o, s in zip(a, low, step, strict=True)]
             last = [-(-(p - o) // s) for p, o, s in zip(b, low, step, strict=True)]
             if all(n < m for n, m in zip(first, last, strict=True)):
-                start = [o + n * s for o, n, s in zip(low, first, step, strict=True)]
-                view = array[tuple(slice(n, m) for n, m in zip(first, last, strict=True))]
-                yield _domain(start, b, step), view
+                x, y, z, c = (o + n * s for o, n, s in zip(low, first, step, strict=True))
+                yield (x, y, z, c), b, array[tuple(slice(n, m) for n, m in zip(first, last, strict=True))]
 
-    def _read_piece(self, domain: Domain, out: NDArray[Any], progress: Progress | None) -> Unit[None]:
-        target = ts.array(out)
+    def _read_piece(
+        self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Progress | None
+    ) -> Unit[None]:
+        """Read a piece natively; where a chunk is missing, or has a suffix, directly, which knows what that means."""
+        domain, target = to_domain(low, high, step), ts.array(out)
+
+        def start(store: ts.TensorStore) -> Waitable:
+            return target.write(store[domain].translate_to[0])
+
         try:
-            yield from self._either(lambda store: target.write(store[domain].translate_to[0]))
+            if self.options.lru_bytes:
+                yield from self._either(start)
+            elif self._suffixes() or not (yield from self._natively(start)):
+                yield from self._read_directly(low, high, step, out, progress)
+                return
         except Exception as error:
             raise self._named(error, domain) from error
         if progress is not None:
             progress(out.nbytes)
 
-    def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
-        """Read natively; where a chunk is missing, or has a suffix, through the bridge, which knows what that means."""
-        if self._native is not None and not self._suffixes():
-            try:
-                future = start(self._native)
-                yield future
-                return future.result()
-            except ValueError as error:
-                if not isinstance(translate(error), MissingChunkError):
-                    raise
-        future = start(self._bridge)
-        yield future
-        return future.result()
-
-    def _named(self, error: Exception, domain: Domain) -> BaseException:
-        return translate(error, url=self.store.url, key=self.level.key, box=_box(domain))
+    def _read_directly(
+        self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Progress | None
+    ) -> Unit[None]:
+        try:
+            yield from self._direct.read(low, high, step, out, progress)
+        except Exception as error:
+            raise self._named(error, to_domain(low, high, step)) from error
 
     def write(
         self,
@@ -230,52 +165,49 @@ class LevelArray:
         whole = is_aligned(self.level.bounds, self.level.chunk[:3], box)
         whole = whole and high[3] - low[3] == self.level.channels and step == ONE
         target = self._writable(self.keys(box), whole=whole)
-        landed: list[Domain] = []
-        failed: list[Domain] = []
-        units = (
-            self._write_piece(target, domain, view, (landed, failed), progress)
-            for domain, view in self._cut(low, high, step, array, WRITE_BYTES)
-        )
+        landed: list[Bbox] = []
+        failed: list[Bbox] = []
         try:
+            if target is None:
+                yield from self._write_directly(low, high, step, array, (landed, failed), progress)
+                return
+            units = (
+                self._write_piece(target, to_domain(a, b, step), view, (landed, failed), progress)
+                for a, b, view in self._cut(low, high, step, array, WRITE_BYTES)
+            )
             yield from overlap(units, depth=IN_FLIGHT, finish=True)
         except VolumekitError as error:
-            error.landed, error.unknown = tuple(map(_box, landed)), tuple(map(_box, failed))
+            error.landed, error.unknown = tuple(landed), tuple(failed)
             raise
 
-    def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore:
-        """Choose the way in: natively unless suffixes or a background other than zero are involved.
-
-        Parameters
-        ----------
-        keys : iterator of str
-            The chunks to be written.
-        whole : bool
-            Whether each is replaced as a whole. One that is not is merged with what is stored, which somebody may have
-            compressed since the level was listed.
-        """
-        suffixes = self.objects if isinstance(self.objects, SuffixStore) else None
-        if suffixes is not None and (self.options.compress or suffixes.variants() - {""}):
-            return self._merging_bridge
-        if self.options.background != 0 and (self.options.delete_black or not whole):
-            return self._merging_bridge
-        if self._native is None or (not whole and suffixes is not None and suffixes.has_variants(keys)):
-            return self._merging_bridge
-        return self._native
+    def _write_directly(
+        self,
+        low: Point,
+        high: Point,
+        step: Point,
+        array: NDArray[Any],
+        outcome: Outcome,
+        progress: Progress | None,
+    ) -> Unit[None]:
+        try:
+            yield from self._direct.write(low, high, step, array, outcome, progress)
+        except Exception as error:
+            raise self._named(error, to_domain(low, high, step)) from error
 
     def _write_piece(
         self,
         target: ts.TensorStore,
         domain: Domain,
         array: NDArray[Any],
-        outcome: tuple[list[Domain], list[Domain]],
+        outcome: Outcome,
         progress: Progress | None,
     ) -> Unit[None]:
         try:
             yield target[domain].write(array)
         except Exception as error:
-            outcome[1].append(domain)
+            outcome[1].append(to_box(domain))
             raise self._named(error, domain) from error
-        outcome[0].append(domain)
+        outcome[0].append(to_box(domain))
         if progress is not None:
             progress(array.nbytes)
 
@@ -308,7 +240,7 @@ class LevelArray:
         points = np.stack(index, axis=1)[::-1]
         _, last = np.unique(points, axis=0, return_index=True)
         keep = len(points) - 1 - last
-        target = self._writable(self._keys_of(points), whole=False)
+        target = self._writable(self._keys_of(points), whole=False) or self._merging_bridge
         try:
             yield target.vindex[tuple(part[keep] for part in index)].write(values[keep])
         except Exception as error:
@@ -322,27 +254,3 @@ class LevelArray:
         cells = (points - (*self.level.offset, 0)) // self.level.cell
         for x, y, z, c in np.unique(cells, axis=0).tolist():
             yield self.fmt.key(self.level, (x, y, z, c))
-
-    @property
-    def channel_cells(self) -> int:
-        """How many chunks lie behind each other along the channel axis."""
-        return -(-self.level.channels // self.level.chunk[3])
-
-    def keys(self, box: Bbox) -> Iterator[str]:
-        """Yield the keys of all chunks that touch a box: channel fastest, then x, y, z."""
-        for x, y, z in iterate_cells(cells_touching(self.level.bounds, self.level.chunk[:3], box)):
-            for channel in range(self.channel_cells):
-                yield self.fmt.key(self.level, (x, y, z, channel))
-
-
-def _most_bytes(level: Level) -> int:
-    """Return more bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
-    return 2**16 + 4 * math.prod(level.cell) * max(8, level.dtype.itemsize)
-
-
-def _domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:
-    return tuple(slice(a, b, None if s == 1 else s) for a, b, s in zip(low, high, step, strict=True))
-
-
-def _box(domain: Domain) -> Bbox:
-    return Bbox([part.start for part in domain[:3]], [part.stop for part in domain[:3]])

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
+from volumekit.engine.chunks import Chunks
 from volumekit.engine.options import IOOptions
-from volumekit.errors import ConflictError, CorruptChunkError, MissingChunkError, VolumekitError
+from volumekit.errors import ConflictError
 from volumekit.formats.base import Cell, Format
 from volumekit.model.level import Level
 from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done
@@ -47,7 +47,8 @@ class Bridge:
     """
 
     def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions, pool: Executor) -> None:
-        self._store, self._format, self._level, self._options = store, fmt, level, options
+        self._store, self._level = store, level
+        self._chunks = Chunks(store.url, fmt, level, options)
         self._pool = pool
         self._steps = tuple(zip((*level.offset, 0), level.cell, strict=True))
 
@@ -79,12 +80,12 @@ class Bridge:
     ) -> ts.Future[Generation]:
         """Fill ``out`` with a chunk; TensorStore's read callback."""
         cell, asked = self.cell(domain), time.time()
-        key, cached = self._format.key(self._level, cell), parameters.if_not_equal
+        key, cached = self._chunks.key(cell), parameters.if_not_equal
 
         def fill(arrived: Future[Value | None]) -> Generation:
             value = arrived.result()
             if value is not _UNCHANGED:
-                self._fill(cell, out, value)
+                self._chunks.fill(cell, out, value)
             return Generation(b"" if value is _UNCHANGED else _stamp(value), asked)
 
         def unless_changed(probe: Value | None) -> Future[Value | None]:
@@ -94,42 +95,12 @@ class Bridge:
             return self._promised(lambda: self._store.read(key), fill)
         return self._promised(lambda: chain(self._store.read(key, 0, 0), unless_changed), fill)
 
-    def _fill(self, cell: Cell, out: NDArray[Any], value: Value | None) -> None:
-        if value is None:
-            if not self._options.fill_missing:
-                raise self._missing(cell)
-            out[...] = self._options.background
-            return
-        chunk = self.decode(cell, value)
-        if chunk.shape != out.shape:
-            raise CorruptChunkError(f"a chunk of shape {chunk.shape} where {out.shape} was expected")
-        out[...] = chunk
-
-    def decode(self, cell: Cell, value: Value) -> NDArray[Any]:
-        """Decode a chunk, or say which one is damaged."""
-        try:
-            return self._format.decode(self._level, cell, value)
-        except VolumekitError as error:
-            error.url = error.url or self._store.url
-            error.key = error.key or self._format.key(self._level, cell)
-            error.box = error.box or self._format.box(self._level, cell)
-            raise
-
-    def _missing(self, cell: Cell) -> MissingChunkError:
-        key = self._format.key(self._level, cell)
-        return MissingChunkError(
-            f"chunk {key} is not stored; open with fill_missing=True to read {self._options.background} there",
-            url=self._store.url,
-            key=key,
-            box=self._format.box(self._level, cell),
-        )
-
     def write(
         self, domain: ts.IndexDomain, chunk: NDArray[Any], parameters: ts.VirtualChunkedWriteParameters
     ) -> ts.Future[Generation]:
         """Store a chunk, if it has not changed since it was read; TensorStore's write callback."""
         cell, asked = self.cell(domain), time.time()
-        key = self._format.key(self._level, cell)
+        key = self._chunks.key(cell)
         promise, future = _promise()
 
         def finish(committed: Future[Mapping[str, bytes]]) -> None:
@@ -142,18 +113,13 @@ class Bridge:
 
         def encode() -> None:
             try:
-                changes = {key: self._encoded(cell, chunk)}
+                changes = {key: self._chunks.encode(cell, chunk)}
                 self._store.commit(changes, parameters.if_equal or None).add_done_callback(finish)
             except BaseException as error:
                 promise.set_exception(error)
 
         self._pool.submit(encode)
         return future
-
-    def _encoded(self, cell: Cell, chunk: NDArray[Any]) -> bytes | None:
-        if self._options.delete_black and is_constant(chunk, self._options.background):
-            return None
-        return self._format.encode(self._level, cell, chunk)
 
     def _promised(
         self, start: Callable[[], Future[Any]], finish: Callable[[Future[Any]], Generation]
@@ -183,10 +149,3 @@ def _stamp(value: Value | None) -> bytes:
 
 def _promise() -> tuple[ts.Promise[Generation], ts.Future[Generation]]:
     return ts.Promise.new()
-
-
-def is_constant(chunk: NDArray[Any], value: float) -> bool:
-    """Tell whether every voxel is ``value``; NaN equals NaN."""
-    if isinstance(value, float) and np.isnan(value):
-        return bool(np.isnan(chunk).all())
-    return bool((chunk == value).all())

@@ -9,34 +9,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
 import tensorstore as ts
 
+from volumekit.storage.base import Future
+
 T = TypeVar("T")
-Waitable = ts.Future[Any] | ts.WriteFutures
+Waitable = ts.Future[Any] | ts.WriteFutures | Future[Any]
 Unit = Generator[Waitable, None, T]
 
 
-def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) -> Unit[None]:
+def overlap(units: Iterable[Unit[None]], *, depth: int | Callable[[], int], finish: bool = False) -> Unit[None]:
     """Run units in order, ``depth`` of them at a time.
 
     Parameters
     ----------
     units : iterable of Unit
         Started one by one: nothing new starts after an error or an interruption.
-    depth : int
-        How many are under way at once.
+    depth : int or callable
+        How many are under way at once; asked again for each.
     finish : bool
         After an error or an interruption, wait for what is under way: it cannot be called back, and a write
         must not land after the writes that follow it.
     """
     pending: deque[tuple[Unit[None], Waitable]] = deque()
+    most = depth if callable(depth) else lambda: depth
     try:
         for unit in units:
             _start(unit, pending)
-            while len(pending) >= depth:
+            while len(pending) >= most():
                 yield from _settle(pending)
         while pending:
             yield from _settle(pending)
@@ -50,7 +53,14 @@ def overlap(units: Iterable[Unit[None]], *, depth: int, finish: bool = False) ->
             if finish:
                 with contextlib.suppress(Exception):
                     future.result()
-            future.cancel()
+            _cancel(future)
+
+
+def _cancel(future: Waitable) -> None:
+    """Tell that nobody waits any more; what is under way already goes on."""
+    cancel = getattr(future, "cancel", None)
+    if cancel is not None:
+        cancel()
 
 
 def _start(unit: Unit[None], pending: deque[tuple[Unit[None], Waitable]]) -> None:

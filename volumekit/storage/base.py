@@ -10,6 +10,8 @@ from concurrent.futures import Future as _Future
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from volumekit.errors import ConflictError
+
 T_co = TypeVar("T_co", covariant=True)
 S = TypeVar("S")
 T = TypeVar("T")
@@ -42,6 +44,9 @@ class Value(NamedTuple):
     stamp: bytes
     attrs: Mapping[str, object] = MappingProxyType({})
 
+
+Change = bytes | None | Callable[[Value | None], bytes | None]
+"""New bytes of a key, None to delete it, or a function that makes either of what is stored now."""
 
 ABSENT = b"\x02"
 """The stamp of an object that does not exist; `Store.commit` then writes only if it still does not.
@@ -111,6 +116,47 @@ class Store(ABC):
             Through the future: the object changed since the stamp was read.
         """
 
+    def update(self, changes: Mapping[str, Change], *, executor: Executor | None = None) -> Future[Mapping[str, bytes]]:
+        """Write, delete or change keys of one `group`; no change that somebody else makes meanwhile is lost.
+
+        Parameters
+        ----------
+        changes : Mapping
+            What becomes of each key. A function is called again when the key was changed meanwhile.
+        executor : Executor, optional
+            Where functions run; default: the thread that finishes a read.
+
+        Returns
+        -------
+        Future of Mapping
+            The new stamps.
+        """
+        plain = {key: change for key, change in changes.items() if not callable(change)}
+        each: dict[str, Future[Mapping[str, bytes]]] = {
+            key: self._merge(key, change, executor) for key, change in changes.items() if callable(change)
+        }
+        if not each:
+            return self.commit(plain)
+        if plain:
+            each[""] = self.commit(plain)
+        return then(gather(each), lambda stamps: {key: s for part in stamps.values() for key, s in part.items()})
+
+    def _merge(
+        self, key: str, change: Callable[[Value | None], bytes | None], executor: Executor | None
+    ) -> Future[Mapping[str, bytes]]:
+        """Read, change and write one key, again until nobody wrote it in between."""
+
+        def changed(value: Value | None) -> tuple[bytes | None, bytes]:
+            return change(value), value.stamp if value else ABSENT
+
+        def commit(new: tuple[bytes | None, bytes]) -> Future[Mapping[str, bytes]]:
+            return chain(self.commit({key: new[0]}, new[1]), done, rescue=again)
+
+        def again(error: Exception) -> Future[Mapping[str, bytes]] | None:
+            return self._merge(key, change, executor) if isinstance(error, ConflictError) else None
+
+        return chain(then(self.read(key), changed, executor=executor), commit)
+
     def find(self, keys: Sequence[str]) -> Future[str | None]:
         """Return the first of these keys that exists, None if none does; asked one after the other."""
         if not keys:
@@ -150,16 +196,16 @@ def then(future: Future[S], step: Callable[[S], T], *, executor: Executor | None
     out: _Future[T] = _Future()
 
     def run(finished: Future[S]) -> None:
-        try:
-            out.set_result(step(finished.result()))
-        except BaseException as error:
-            out.set_exception(error)
+        _settle(out, lambda: step(finished.result()))
 
     def finish(finished: Future[S]) -> None:
+        if executor is None:
+            run(finished)
+            return
         try:
-            run(finished) if executor is None else executor.submit(run, finished)
+            executor.submit(run, finished)
         except RuntimeError as error:  # the interpreter is shutting down: the executor takes no more work
-            out.set_exception(error)
+            _settle(out, failed(error).result)
 
     future.add_done_callback(finish)
     return out
@@ -185,20 +231,27 @@ def chain(
     out: _Future[T] = _Future()
 
     def settle(finished: Future[T]) -> None:
-        try:
-            out.set_result(finished.result())
-        except BaseException as error:
-            out.set_exception(error)
+        _settle(out, finished.result)
 
     def run(finished: Future[S]) -> None:
         try:
             following = _next(finished, step, rescue)
             following.add_done_callback(settle)
         except BaseException as error:
-            out.set_exception(error)
+            settle(failed(error))
 
     future.add_done_callback(run)
     return out
+
+
+def _settle(out: _Future[T], work: Callable[[], T]) -> None:
+    """Give a future its outcome, unless nobody waits for it any more."""
+    if not out.set_running_or_notify_cancel():
+        return
+    try:
+        out.set_result(work())
+    except BaseException as error:
+        out.set_exception(error)
 
 
 def _next(
@@ -226,10 +279,7 @@ def gather(futures: Mapping[str, Future[T]]) -> Future[Mapping[str, T]]:
             left -= 1
             if left:
                 return
-        try:
-            out.set_result({key: future.result() for key, future in futures.items()})
-        except BaseException as error:
-            out.set_exception(error)
+        _settle(out, lambda: {key: future.result() for key, future in futures.items()})
 
     if not futures:
         return done({})

@@ -1,0 +1,186 @@
+"""Chunks and voxels: which chunks a box touches, what is in them, and what their absence means."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.engine.options import IOOptions
+from volumekit.engine.pieces import Point
+from volumekit.errors import CorruptChunkError, MissingChunkError, VolumekitError
+from volumekit.formats.base import Cell, Format
+from volumekit.model.level import C_ORDER, Level
+from volumekit.storage.base import Value
+
+
+class Part(NamedTuple):
+    """What a box and a chunk have in common.
+
+    Attributes
+    ----------
+    cell : tuple of int
+        The chunk.
+    shape : tuple of int
+        Shape of the chunk, (x, y, z, channel), cut where the level ends.
+    inside : tuple of slice
+        Which voxels of the chunk.
+    at : tuple of slice
+        Where they are in the box's array.
+    whole : bool
+        Whether that is all of the chunk.
+    """
+
+    cell: Cell
+    shape: tuple[int, int, int, int]
+    inside: tuple[slice, ...]
+    at: tuple[slice, ...]
+    whole: bool
+
+
+class _Span(NamedTuple):
+    """What a box and a chunk have in common along one axis."""
+
+    cell: int
+    extent: int
+    inside: slice
+    at: slice
+    whole: bool
+
+
+def parts(level: Level, low: Point, high: Point, step: Point) -> Iterator[Part]:
+    """Yield the chunks that hold voxels of a box, in the level's memory order.
+
+    Parameters
+    ----------
+    level : Level
+        The level.
+    low, high, step : tuple of int
+        (x, y, z, channel); half-open, inside the bounds, every ``step``-th voxel from ``low`` on.
+    """
+    origin, end = (*level.offset, 0), (*level.end, level.channels)
+    axes = [list(_spans(low[a], high[a], step[a], (origin[a], level.chunk[a], end[a]))) for a in level.order]
+    back = [level.order.index(a) for a in range(4)]
+    for chosen in itertools.product(*axes):
+        x, y, z, c = (chosen[place] for place in back)
+        yield Part(
+            (x.cell, y.cell, z.cell, c.cell),
+            (x.extent, y.extent, z.extent, c.extent),
+            (x.inside, y.inside, z.inside, c.inside),
+            (x.at, y.at, z.at, c.at),
+            x.whole and y.whole and z.whole and c.whole,
+        )
+
+
+def _spans(low: int, high: int, step: int, grid: tuple[int, int, int]) -> Iterator[_Span]:
+    origin, chunk, end = grid
+    for cell in range((low - origin) // chunk, -(-(high - origin) // chunk)):
+        start = origin + cell * chunk
+        stop = min(start + chunk, end)
+        first = max(0, -(-(start - low) // step))
+        last = -(-(min(stop, high) - low) // step)
+        if first < last:
+            inside = slice(low + first * step - start, min(stop, high) - start, step)
+            yield _Span(cell, stop - start, inside, slice(first, last), step == 1 and low <= start and stop <= high)
+
+
+class Chunks:
+    """The chunks of one level, decoded and encoded in Python.
+
+    Parameters
+    ----------
+    url : str
+        Where the dataset is, for messages.
+    fmt : Format
+        Names, decodes and encodes them.
+    level : Level
+        The level.
+    options : IOOptions
+        What missing chunks mean, and which chunks not to store.
+    """
+
+    def __init__(self, url: str, fmt: Format, level: Level, options: IOOptions) -> None:
+        self._url, self._format, self._level, self._options = url, fmt, level, options
+
+    def key(self, cell: Cell) -> str:
+        """Return the key of a chunk."""
+        return self._format.key(self._level, cell)
+
+    def fill(self, cell: Cell, out: NDArray[Any], value: Value | None, inside: tuple[slice, ...] = ()) -> None:
+        """Put voxels of a chunk into an array.
+
+        Parameters
+        ----------
+        cell : tuple of int
+            The chunk.
+        out : numpy.ndarray
+            Where to.
+        value : Value or None
+            What is stored.
+        inside : tuple of slice
+            Which voxels; default: all.
+
+        Raises
+        ------
+        MissingChunkError
+            If it is not stored, and missing chunks are not filled.
+        CorruptChunkError
+            If it does not decode.
+        """
+        if value is None and not self._options.fill_missing:
+            raise self._missing(cell)
+        out[...] = self._options.background if value is None else self.decode(cell, value)[inside]
+
+    def _missing(self, cell: Cell) -> MissingChunkError:
+        key = self.key(cell)
+        return MissingChunkError(
+            f"chunk {key} is not stored; open with fill_missing=True to read {self._options.background} there",
+            url=self._url,
+            key=key,
+            box=self._format.box(self._level, cell),
+        )
+
+    def decode(self, cell: Cell, value: Value) -> NDArray[Any]:
+        """Decode a chunk, or say which one is damaged."""
+        try:
+            chunk = self._format.decode(self._level, cell, value)
+            expected = self._shape(cell)
+            if chunk.shape != expected:
+                raise CorruptChunkError(f"a chunk of shape {chunk.shape} where {expected} was expected")
+        except VolumekitError as error:
+            error.url = error.url or self._url
+            error.key = error.key or self.key(cell)
+            error.box = error.box or self._format.box(self._level, cell)
+            raise
+        return chunk
+
+    def _shape(self, cell: Cell) -> tuple[int, ...]:
+        level = self._level
+        return tuple(min(c, n - at * c) for at, c, n in zip(cell, level.chunk, level.shape, strict=True))
+
+    def encode(self, cell: Cell, chunk: NDArray[Any]) -> bytes | None:
+        """Return what to store for a chunk; None: nothing."""
+        if self._options.delete_black and is_constant(chunk, self._options.background):
+            return None
+        return self._format.encode(self._level, cell, chunk)
+
+    def merge(self, part: Part, voxels: NDArray[Any], value: Value | None) -> bytes | None:
+        """Return what to store for a chunk of which some voxels change.
+
+        A chunk that is not stored yet holds background elsewhere.
+        """
+        order: Any = "C" if self._level.order == C_ORDER else "F"
+        chunk = np.empty(part.shape, self._level.dtype, order=order)
+        chunk[...] = self._options.background if value is None else self.decode(part.cell, value)
+        chunk[part.inside] = voxels
+        return self.encode(part.cell, chunk)
+
+
+def is_constant(chunk: NDArray[Any], value: float) -> bool:
+    """Tell whether every voxel is ``value``; NaN equals NaN."""
+    if isinstance(value, float) and np.isnan(value):
+        return bool(np.isnan(chunk).all())
+    return bool((chunk == value).all())

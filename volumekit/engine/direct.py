@@ -1,0 +1,147 @@
+"""Chunks decoded in Python straight into the array asked for, and encoded straight out of the one given.
+
+What TensorStore does not read by itself comes this way: many objects are under way at once, each is decoded in our own
+pool as it arrives, and nothing is copied twice. Chunks that live in one object (a shard) are written together.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from volumekit.engine.chunks import Chunks, Part, parts
+from volumekit.engine.drive import Unit, overlap
+from volumekit.engine.options import IOOptions
+from volumekit.engine.pieces import Point
+from volumekit.engine.pool import pool
+from volumekit.formats.base import Format
+from volumekit.model.bbox import Bbox
+from volumekit.model.level import Level
+from volumekit.storage.base import Change, Future, Store, Value, chain, done, gather, then
+
+WINDOW = 8 << 20
+"""Stored bytes under way at once."""
+
+LEAST, MOST = 6, 64
+"""Bounds of the number of objects under way at once: all cores stay busy, also behind a slow network."""
+
+
+class Direct:
+    """Reads and writes boxes of one level.
+
+    Parameters
+    ----------
+    objects : Store
+        Where the chunks are; containers and suffixes resolved.
+    fmt : Format
+        Names and decodes them.
+    level : Level
+        The level.
+    options : IOOptions
+        How to read and write.
+    """
+
+    def __init__(self, objects: Store, fmt: Format, level: Level, options: IOOptions) -> None:
+        self._objects, self._level = objects, level
+        self._chunks = Chunks(objects.url, fmt, level, options)
+        self._shared = fmt.container(level) is not None
+        self._pool = pool(options.threads)
+        x, y, z, c = level.cell
+        self._typical = x * y * z * c * level.dtype.itemsize
+
+    def _depth(self) -> int:
+        return max(LEAST, min(MOST, WINDOW // max(1, self._typical)))
+
+    def read(
+        self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Callable[[int], object] | None = None
+    ) -> Unit[None]:
+        """Read a box inside the level's bounds into an array of its shape."""
+        units = (self._load(part, out, progress) for part in parts(self._level, low, high, step))
+        yield from overlap(units, depth=self._depth)
+
+    def _load(self, part: Part, out: NDArray[Any], progress: Callable[[int], object] | None) -> Unit[None]:
+        view = out[part.at]
+
+        def fill(value: Value | None) -> None:
+            if value is not None:
+                self._typical += (len(value.data) - self._typical) // 4
+            self._chunks.fill(part.cell, view, value, part.inside)
+
+        yield then(self._objects.read(self._chunks.key(part.cell)), fill, executor=self._pool)
+        if progress is not None:
+            progress(view.nbytes)
+
+    def write(
+        self,
+        low: Point,
+        high: Point,
+        step: Point,
+        array: NDArray[Any],
+        outcome: tuple[list[Bbox], list[Bbox]],
+        progress: Callable[[int], object] | None = None,
+    ) -> Unit[None]:
+        """Write a box inside the level's bounds.
+
+        Parameters
+        ----------
+        low, high, step : tuple of int
+            (x, y, z, channel), half-open.
+        array : numpy.ndarray
+            Of the box's shape and the level's data type.
+        outcome : tuple of list
+            Takes the boxes that are stored, and those of which that is not known.
+        progress : callable, optional
+            Told of bytes written.
+        """
+        groups = self._groups(parts(self._level, low, high, step))
+        units = (self._save(group, array, outcome, progress) for group in groups)
+        yield from overlap(units, depth=self._depth, finish=True)
+
+    def _groups(self, found: Iterable[Part]) -> Iterator[list[Part]]:
+        """Put together what lives in one object."""
+        if not self._shared:
+            yield from ([part] for part in found)
+            return
+        groups: dict[str, list[Part]] = {}
+        for part in found:
+            groups.setdefault(self._objects.group(self._chunks.key(part.cell)), []).append(part)
+        yield from groups.values()
+
+    def _save(
+        self,
+        group: list[Part],
+        array: NDArray[Any],
+        outcome: tuple[list[Bbox], list[Bbox]],
+        progress: Callable[[int], object] | None,
+    ) -> Unit[None]:
+        changes = {self._chunks.key(part.cell): self._change(part, array[part.at]) for part in group}
+        try:
+            yield chain(gather(changes), self._update)
+        except Exception:
+            outcome[1].extend(self._box(part) for part in group)
+            raise
+        outcome[0].extend(self._box(part) for part in group)
+        if progress is not None:
+            progress(sum(array[part.at].nbytes for part in group))
+
+    def _box(self, part: Part) -> Bbox:
+        """Return the voxels that are written."""
+        corner = [o + at * n for o, at, n in zip(self._level.offset, part.cell, self._level.chunk, strict=False)]
+        inside = part.inside[:3]
+        return Bbox(
+            [a + s.start for a, s in zip(corner, inside, strict=True)],
+            [a + s.stop for a, s in zip(corner, inside, strict=True)],
+        )
+
+    def _change(self, part: Part, voxels: NDArray[Any]) -> Future[Change]:
+        """Encode a whole chunk; for less than that, tell what to do with the chunk that is stored."""
+        if part.whole:
+            return self._pool.submit(self._chunks.encode, part.cell, voxels)
+        merge: Change = functools.partial(self._chunks.merge, part, voxels)
+        return done(merge)
+
+    def _update(self, changes: Mapping[str, Change]) -> Future[Mapping[str, bytes]]:
+        return self._objects.update(changes, executor=self._pool)

@@ -1,0 +1,179 @@
+"""The ways into a level: TensorStore's own driver, Python chunk by chunk, and Python behind TensorStore's face."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import tensorstore as ts
+
+from volumekit.codecs import get_codec
+from volumekit.engine.direct import Direct
+from volumekit.engine.drive import Unit, Waitable
+from volumekit.engine.open import open_bridge, open_native
+from volumekit.engine.options import IOOptions
+from volumekit.engine.pool import pool
+from volumekit.errors import MetadataError, MissingChunkError, UnsupportedError
+from volumekit.formats.base import Format
+from volumekit.model.bbox import Bbox
+from volumekit.model.grid import cells_touching, iterate_cells
+from volumekit.model.level import F_ORDER, Level
+from volumekit.storage import open_container
+from volumekit.storage.base import Store
+from volumekit.storage.suffix import SuffixStore
+from volumekit.storage.translate import translate
+
+Domain = tuple[slice, ...]
+
+
+class Ways:
+    """One level of a dataset, and how to get at its chunks.
+
+    Parameters
+    ----------
+    store : Store
+        Where the dataset is.
+    fmt : Format
+        Its format.
+    level : Level
+        One of the format's levels.
+    options : IOOptions
+        How to read and write.
+
+    Raises
+    ------
+    MetadataError, UnsupportedError
+        If this level cannot be read.
+    """
+
+    def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions) -> None:
+        if level.error is not None:
+            kind = MetadataError if level.sharding is None else UnsupportedError
+            raise kind(level.error, url=store.url, key=level.key)
+        self.store, self.fmt, self.level, self.options = store, fmt, level, options
+        self._order = "F" if level.order == F_ORDER else "C"
+        self._dtype = level.dtype
+
+    @functools.cached_property
+    def objects(self) -> Store:
+        """The store of this level's chunks, containers and compression suffixes resolved."""
+        container = self.fmt.container(self.level)
+        if container is not None:
+            return open_container(self.store, container, executor=pool(self.options.threads))
+        if not self.store.suffixed or not self.fmt.writable:
+            return self.store
+        return SuffixStore(
+            self.store,
+            compress=self.options.compress,
+            level=self.options.compress_level,
+            prefix=self.fmt.prefix(self.level) or "",
+            executor=pool(self.options.threads),
+            limit=_most_bytes(self.level),
+        )
+
+    @functools.cached_property
+    def _native(self) -> ts.TensorStore | None:
+        native = open_native(self.store, self.fmt, self.level, self.options)
+        if native is None:
+            get_codec(self.level.codec)
+        return native
+
+    @functools.cached_property
+    def _bridge(self) -> ts.TensorStore:
+        return open_bridge(self.objects, self.fmt, self.level, self.options)
+
+    @functools.cached_property
+    def _direct(self) -> Direct:
+        return Direct(self.objects, self.fmt, self.level, self.options)
+
+    @functools.cached_property
+    def _merging_bridge(self) -> ts.TensorStore:
+        """The bridge for writing: a chunk that is written in part for the first time is filled, not missing."""
+        return open_bridge(self.objects, self.fmt, self.level, replace(self.options, fill_missing=True))
+
+    def _suffixes(self) -> bool:
+        return isinstance(self.objects, SuffixStore) and bool(self.objects.seen - {""})
+
+    @property
+    def channel_cells(self) -> int:
+        """How many chunks lie behind each other along the channel axis."""
+        return -(-self.level.channels // self.level.chunk[3])
+
+    def keys(self, box: Bbox) -> Iterator[str]:
+        """Yield the keys of all chunks that touch a box: channel fastest, then x, y, z."""
+        for x, y, z in iterate_cells(cells_touching(self.level.bounds, self.level.chunk[:3], box)):
+            for channel in range(self.channel_cells):
+                yield self.fmt.key(self.level, (x, y, z, channel))
+
+    def _reads_directly(self) -> bool:
+        """Tell whether TensorStore is not needed: it neither reads this level nor keeps its chunks in memory."""
+        return not self.options.lru_bytes and (self._native is None or self._suffixes())
+
+    def _natively(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[bool]:
+        """Read natively; tell whether all chunks were there."""
+        native = self._native
+        if native is None:
+            return False
+        try:
+            yield start(native)
+        except ValueError as error:
+            if not isinstance(translate(error), MissingChunkError):
+                raise
+            return False
+        return True
+
+    def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
+        """Read natively; where a chunk is missing, or has a suffix, through the bridge."""
+        if self._native is not None and not self._suffixes():
+            future = start(self._native)
+            try:
+                yield future
+            except ValueError as error:
+                if not isinstance(translate(error), MissingChunkError):
+                    raise
+            else:
+                return future.result()
+        future = start(self._bridge)
+        yield future
+        return future.result()
+
+    def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore | None:
+        """Choose the way in: natively, or not (None) where suffixes or a background other than zero are involved.
+
+        Parameters
+        ----------
+        keys : iterator of str
+            The chunks to be written.
+        whole : bool
+            Whether each is replaced as a whole. One that is not is merged with what is stored, which somebody may have
+            compressed since the level was listed.
+        """
+        suffixes = self.objects if isinstance(self.objects, SuffixStore) else None
+        if suffixes is not None and (self.options.compress or suffixes.variants() - {""}):
+            return None
+        if self.options.background != 0 and (self.options.delete_black or not whole):
+            return None
+        if self._native is None or (not whole and suffixes is not None and suffixes.has_variants(keys)):
+            return None
+        return self._native
+
+    def _named(self, error: Exception, domain: Domain) -> BaseException:
+        return translate(error, url=self.store.url, key=self.level.key, box=to_box(domain))
+
+
+def _most_bytes(level: Level) -> int:
+    """Return more bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
+    return 2**16 + 4 * math.prod(level.cell) * max(8, level.dtype.itemsize)
+
+
+def to_domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:
+    """Return the slices of a box with steps."""
+    return tuple(slice(a, b, None if s == 1 else s) for a, b, s in zip(low, high, step, strict=True))
+
+
+def to_box(domain: Domain) -> Bbox:
+    """Return the box of slices, steps aside."""
+    return Bbox([part.start for part in domain[:3]], [part.stop for part in domain[:3]])
