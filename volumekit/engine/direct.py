@@ -65,12 +65,17 @@ class Direct:
     def _load(self, part: Part, out: NDArray[Any], progress: Callable[[int], object] | None) -> Unit[None]:
         view = out[part.at]
 
+        key = self._chunks.key(part.cell)
+
         def fill(value: Value | None) -> None:
             if value is not None:
                 self._typical += (len(value.data) - self._typical) // 4
             self._chunks.fill(part.cell, view, value, part.inside)
 
-        yield then(self._objects.read(self._chunks.key(part.cell)), fill, executor=self._pool)
+        if self._objects.near:
+            yield self._pool.submit(lambda: fill(self._objects.peek(key)))
+        else:
+            yield then(self._objects.read(key), fill, executor=self._pool)
         if progress is not None:
             progress(view.nbytes)
 

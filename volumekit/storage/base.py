@@ -68,6 +68,8 @@ class Store(ABC):
         Whether it can be written, listed, and honours conditional writes.
     suffixed : bool
         Whether other programs keep compressed objects here under names like ``key.gz``.
+    near : bool
+        Whether reading a key takes no longer than handing the work to another thread, so that `peek` is the way.
     """
 
     url: str
@@ -75,6 +77,7 @@ class Store(ABC):
     listable: bool = True
     conditional: bool = True
     suffixed: bool = False
+    near: bool = False
 
     @abstractmethod
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
@@ -93,6 +96,16 @@ class Store(ABC):
         Future of Value or None
             None if there is no such key.
         """
+
+    def peek(self, key: str) -> Value | None:
+        """Read a key in the calling thread, only to look at it: the stamp may be empty.
+
+        Raises
+        ------
+        PermissionDeniedError, StorageError, CorruptChunkError
+            As `read` does through its future.
+        """
+        return self.read(key).result()
 
     @abstractmethod
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:

@@ -143,7 +143,7 @@ def _value(result: Any) -> Value | None:
 class FileStore(KvStore):
     """A directory. Programs of this field keep compressed objects in files like ``key.gz``."""
 
-    suffixed = True
+    suffixed = near = True
 
     def __init__(self, url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> None:
         self.root = posixpath.normpath(url.path) + "/"
@@ -154,6 +154,20 @@ class FileStore(KvStore):
 
     def _full(self, key: str) -> str:
         return _normal(self.root + key)[1:]
+
+    def peek(self, key: str) -> Value | None:
+        """Read a key in the calling thread."""
+        try:
+            with open(_normal(self.root + key), "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes 9 us more
+                return Value(file.readall(), b"")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except ValueError:  # a NUL in the name
+            return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise os_error(error, url=self.url, key=key) from error
 
     def find(self, keys: Sequence[str]) -> Future[str | None]:
         """Return the first of these keys that exists; ten times cheaper than reading nothing of each."""

@@ -67,6 +67,11 @@ class SuffixStore(Store):
         self._listed = False
 
     @property
+    def near(self) -> bool:  # type: ignore[override]
+        """Whether the store below is."""
+        return self._base.near
+
+    @property
     def target(self) -> str | None:
         """The variant to write, None for "as it is"."""
         return PLAIN if self._compress is False else self._compress
@@ -90,6 +95,18 @@ class SuffixStore(Store):
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read whichever variant is there, decompressed; a range of a compressed one reads all of it."""
         return self._read(key, start, stop, PLAIN)
+
+    def peek(self, key: str) -> Value | None:
+        """Read whichever variant is there, decompressed, in the calling thread."""
+        for _ in range(1 + len(self.seen)):  # a writer may move it meanwhile
+            name = self._base.find([_stored(key, variant) for variant in VARIANTS]).result()
+            if name is None:
+                return None
+            value, variant = self._base.peek(name), _variant(name)[1] if name != key else PLAIN
+            if value is not None:
+                self.seen.add(variant)
+                return value if variant == PLAIN else value._replace(data=self._decompress(name, value.data, variant))
+        return self.read(key).result()
 
     def _read(self, key: str, start: int | None, stop: int | None, variant: str) -> Future[Value | None]:
         ask = (start, stop) if variant == PLAIN or (start, stop) == (0, 0) else (None, None)

@@ -57,7 +57,11 @@ class ReadOnlyStore(Wrapper):
 
     def __init__(self, base: Store) -> None:
         super().__init__(base)
-        self.writable = False
+        self.writable, self.near = False, base.near
+
+    def peek(self, key: str) -> Value | None:
+        """Read a key in the calling thread."""
+        return self._base.peek(key)
 
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Fail."""
@@ -86,7 +90,11 @@ class PrefixStore(Wrapper):
     def __init__(self, base: Store, prefix: str) -> None:
         super().__init__(base)
         self._prefix = prefix if prefix.endswith("/") else f"{prefix}/"
-        self.url = base.join(self._prefix).rstrip("/")
+        self.url, self.near = base.join(self._prefix).rstrip("/"), base.near
+
+    def peek(self, key: str) -> Value | None:
+        """Read a key in the calling thread."""
+        return self._base.peek(self._prefix + key)
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read a key, or a range of it."""

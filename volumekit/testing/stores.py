@@ -9,6 +9,7 @@ Subclass `StoreConformance` in a test module and say how to make an empty store:
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 
 from volumekit.errors import ConflictError, ReadOnlyError, StorageError, UnsupportedError, VolumekitError
-from volumekit.storage.base import ABSENT, Future, Store, Value
+from volumekit.storage.base import ABSENT, Change, Future, Store, Value
 
 KEYS = (
     "info",
@@ -111,6 +112,7 @@ class StoreConformance:
         for key in ("nothing", "no/thing", "there", "there/b", "there/a.b"):
             for part in ((None, None), (0, 0), (3, 9), (-3, None), (5, 2)):
                 assert store.read(key, *part).result() is None, (key, part)
+            assert store.peek(key) is None, key
 
     def test_round_trips(self, store: Store) -> None:
         """Every key gives back its own bytes, whoever looks."""
@@ -118,6 +120,9 @@ class StoreConformance:
         self.fill(store, values)
         for key, data in values.items():
             assert _data(store.read(key)) == data, key
+            peeked = store.peek(key)
+            assert peeked is not None
+            assert peeked.data == data, key
             assert self.inspect(store, key) == data, key
         if self.listable:
             assert sorted(store.list()) == sorted(values)
@@ -289,6 +294,28 @@ class StoreConformance:
             list(pool.map(count, range(48)))
         assert _data(store.read("counter")) == b"48"
 
+    def test_updates(self, store: Store) -> None:
+        """Changes that are made of what is stored build upon each other, whoever makes them."""
+        if not (self.writable and self.conditional):
+            return
+        store.commit({"old": b"1", "gone": b"1"}).result()
+
+        def add(value: Value | None) -> bytes:
+            return (value.data if value else b"") + b"+"
+
+        def work(n: int) -> None:
+            stamps = store.update({"counter": add}).result()
+            assert set(stamps) == {"counter"}
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(24)))
+            changes: dict[str, Change] = {"old": add, "gone": lambda value: None, "new": add, "plain": b"2"}
+            for key, change in changes.items():
+                store.update({key: change}, executor=pool).result()
+        assert _data(store.read("counter")) == b"+" * 24
+        assert store.read("gone").result() is None
+        assert [_data(store.read(key)) for key in ("old", "new", "plain")] == [b"1+", b"+", b"2"]
+
     def test_futures(self, store: Store) -> None:
         """Futures give their value again and again, with a timeout, and to callbacks."""
         self.fill(store, {"a": b"1"})
@@ -311,6 +338,8 @@ class StoreConformance:
             refused = _refused(reading)
             assert refused or reading.result() is None, key
             _refused(store.read(key, 0, 0))
+            with contextlib.suppress(VolumekitError):
+                assert store.peek(key) is None, key
             if not self.writable:
                 continue
             writing = store.commit({key: b"odd"})
