@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import tensorstore as ts
 
+import tests.storage.plainfs  # noqa: F401 - makes plain:// known
 from volumekit.formats.precomputed import Precomputed, create_info
 from volumekit.testing.formats import FormatConformance
 
@@ -87,3 +88,11 @@ class TestRawInEveryCompression(PrecomputedConformance):
     offsets = ((-9, 7, -1000),)
     protocols = ("file",)
     compressions = ("br", "zstd", "xz", "bz2")
+
+
+class TestRawOverFsspec(PrecomputedConformance):
+    """Through Python alone: TensorStore has no way to these bytes."""
+
+    dtypes = ("uint16",)
+    offsets = ((-9, 7, -1000),)
+    protocols = ("local", "plain")

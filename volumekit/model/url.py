@@ -40,6 +40,9 @@ class URL:
         ``http://host:port`` of a server that speaks the protocol, for s3 and gs.
     query : str or None
         What follows ``?``, for http and https.
+    chain : str or None
+        What follows ``::``, in fsspec's chained URLs: the archive that ``path`` lies in
+        (``zip://volume::s3://bucket/archive.zip``).
 
     Notes
     -----
@@ -51,6 +54,7 @@ class URL:
     path: str
     endpoint: str | None = None
     query: str | None = None
+    chain: str | None = None
 
     def __str__(self) -> str:
         return self.kvpath if self.format is None else f"{self.format}://{self.kvpath}"
@@ -60,7 +64,8 @@ class URL:
         """The URL without the format."""
         endpoint = "" if self.endpoint is None else f"{self.endpoint}/"
         query = "" if self.query is None else f"?{self.query}"
-        return f"{self.protocol}://{endpoint}{self.path}{query}"
+        chain = "" if self.chain is None else f"::{self.chain}"
+        return f"{self.protocol}://{endpoint}{self.path}{query}{chain}"
 
     @property
     def name(self) -> str:
@@ -117,6 +122,7 @@ def parse_url(text: str | os.PathLike[str], formats: Collection[str] = ()) -> UR
           path is made absolute;
         - ``protocol://path``; the path of ``file://`` is treated like a bare path, percent signs included;
         - ``s3://http://host:port/bucket/key``: a server of one's own;
+        - ``zip://path/inside::place of the archive``, where the protocol is one of fsspec's;
         - ``format://`` before any of these, or Neuroglancer's ``|format:`` after it.
     formats : collection of str
         Names of formats.
@@ -205,10 +211,20 @@ def _parse_place(text: str) -> URL:
         return _parse_bucket(protocol, rest)
     if protocol in HOSTS:
         return _parse_http(protocol, rest)
-    path = rest.strip("/") if protocol == "memory" else rest.rstrip("/")
-    if not path and protocol != "memory":
+    if protocol == "memory":
+        return URL(None, protocol, rest.strip("/"))
+    return _parse_chain(text, protocol, rest)
+
+
+def _parse_chain(text: str, protocol: str, rest: str) -> URL:
+    """Parse what only fsspec knows: ``path``, or ``path::archive``."""
+    path, mark, chain = rest.partition("::")
+    path = path.rstrip("/")
+    if not (chain or (path and not mark)):
         raise InvalidURLError(f"{text!r} names no place")
-    return URL(None, protocol, path)
+    if mark and "://" not in chain:
+        chain = _parse_path(chain).path
+    return URL(None, protocol, path, chain=chain if mark else None)
 
 
 def _parse_path(text: str) -> URL:

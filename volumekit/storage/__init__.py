@@ -60,21 +60,28 @@ def open_store(url: URL, *, durable: bool = False, options: Mapping[str, Any] | 
     durable : bool
         Whether writes are synced to the disk before they count as done.
     options : Mapping, optional
-        Settings of that kind of storage.
+        Settings of that kind of storage. ``filesystem``: an fsspec filesystem to use, whatever the protocol.
 
     Raises
     ------
     UnknownProtocolError
-        If no storage has this protocol.
+        If neither a storage nor fsspec has this protocol.
     MissingExtraError
         If the storage needs a package that is not installed.
     """
-    if url.protocol not in STORES:
-        from volumekit.model.url import closest
+    given = options is not None and options.get("filesystem") is not None
+    if url.protocol in STORES and not given:
+        store: Store = STORES[url.protocol](url, durable=durable, options=options)
+        return store
+    from fsspec.registry import known_implementations, registry
 
+    from volumekit.model.url import closest
+    from volumekit.storage.fsspec import FsspecStore
+
+    if not given and url.protocol not in (*known_implementations, *registry):
         raise UnknownProtocolError(
-            f"no storage for {url.protocol}://; known: {', '.join(sorted(STORES))}{closest(url.protocol, STORES)}",
+            f"no storage for {url.protocol}://; known: {', '.join(sorted(STORES))}, and all of fsspec's"
+            f"{closest(url.protocol, STORES)}",
             url=str(url),
         )
-    store: Store = STORES[url.protocol](url, durable=durable, options=options)
-    return store
+    return FsspecStore(url, durable=durable, options=options)

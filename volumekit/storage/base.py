@@ -65,9 +65,13 @@ class Store(ABC):
     url : str
         Where this store is; for messages and for comparing.
     writable, listable, conditional : bool
-        Whether it can be written, listed, and honours conditional writes.
+        Whether it can be written, listed, and honours conditional writes of all processes; where it does not, those of
+        this process at most are told apart.
     suffixed : bool
         Whether other programs keep compressed objects here under names like ``key.gz``.
+    headed : bool
+        Whether objects have headers, and so are compressed by Content-Encoding rather than behind suffixes; values of
+        a commit may then be `storage.headers.Headed`.
     near : bool
         Whether reading a key takes no longer than handing the work to another thread, so that `peek` is the way.
     """
@@ -77,6 +81,7 @@ class Store(ABC):
     listable: bool = True
     conditional: bool = True
     suffixed: bool = False
+    headed: bool = False
     near: bool = False
 
     @abstractmethod

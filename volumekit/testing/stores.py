@@ -32,6 +32,8 @@ class StoreConformance:
         What the store says of itself.
     files : bool
         Whether keys are files of a file system, so that nothing is below a key that holds a value.
+    guarded : bool
+        Whether a store that is not conditional still refuses writes of this process whose stamp does not hold.
     native : bool
         Whether TensorStore reads the same bytes, by the spec that `Store.native` gives.
     """
@@ -41,6 +43,7 @@ class StoreConformance:
     conditional: ClassVar[bool] = True
     suffixed: ClassVar[bool] = False
     files: ClassVar[bool] = False
+    guarded: ClassVar[bool] = False
     native: ClassVar[bool] = True
 
     def make_store(self, tmp_path: Path) -> Store:
@@ -204,7 +207,7 @@ class StoreConformance:
             return
         first = store.commit({"a": b"1"}).result()["a"]
         assert first == self.stamp(store, "a")
-        if not self.conditional:
+        if not (self.conditional or self.guarded):
             store.commit({"a": b"2"}).result()
             store.commit({"a": b"3"}, first).result()
             assert _data(store.read("a")) == b"3"
@@ -226,7 +229,7 @@ class StoreConformance:
 
     def test_changes_behind_its_back_conflict(self, store: Store) -> None:
         """A change that others made is a conflict as well."""
-        if not (self.writable and self.conditional):
+        if not (self.writable and (self.conditional or self.guarded)):
             return
         self.plant(store, "a", b"1")
         stamp = self.stamp(store, "a")
@@ -254,7 +257,7 @@ class StoreConformance:
 
     def test_no_update_is_lost(self, store: Store) -> None:
         """Threads that read, change and write one value lose nothing."""
-        if not (self.writable and self.conditional):
+        if not (self.writable and (self.conditional or self.guarded)):
             return
 
         def count(_: int) -> None:
@@ -273,7 +276,7 @@ class StoreConformance:
 
     def test_updates(self, store: Store) -> None:
         """Changes that are made of what is stored build upon each other, whoever makes them."""
-        if not (self.writable and self.conditional):
+        if not (self.writable and (self.conditional or self.guarded)):
             return
         store.commit({"old": b"1", "gone": b"1"}).result()
 
