@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bars import at_most_itself
 from benchmarks.cases_read import open_volumes
-from benchmarks.data import CSEG, RAW, Data, Layout, Shape
+from benchmarks.data import CSEG, FULL, RAW, Data, Layout, Shape
 from benchmarks.harness import Case, Contest, Sample, timed
-from benchmarks.ours import CLOUDVOLUME, TENSORSTORE, contestants
+from benchmarks.ours import CLOUDVOLUME, OURS, TENSORSTORE, contestants
 
 POINTS = 1000
+LEVEL, SMALL_LEVEL = (100, 50, 20), (5, 4, 3)
+"""Chunks along x, y and z; the small one is for trying out."""
 
 
 def cases() -> Iterator[Case]:
@@ -23,6 +26,7 @@ def cases() -> Iterator[Case]:
         yield Case(f"read one voxel, {layout.name}", functools.partial(one_point, layout))
         yield Case(f"read {POINTS} voxels, {layout.name}", functools.partial(many_points, layout))
     yield Case(f"report of all chunks, {RAW.name}", report)
+    yield Case("report of a level of 100,000 chunks", large_report)
 
 
 def one_point(layout: Layout, data: Data) -> Contest:
@@ -87,3 +91,27 @@ def report(data: Data) -> Contest:
             assert all(found.values()), f"{name} misses chunks"
 
     return Contest(contestants(contestant, (CLOUDVOLUME,)), check)
+
+
+def large_report(data: Data) -> Contest:
+    """Tell which chunks of a large level are stored, six of seven; no peer says more than yes or no for each."""
+    from volumekit import Volume
+
+    grid = LEVEL if data.extent == FULL else SMALL_LEVEL
+    size = [64 * n for n in grid]
+    info = Volume.create_new_info(1, "image", "uint8", "raw", (4, 4, 40), (0, 0, 0), size, chunk_size=(64, 64, 64))
+    folder = data.empty()
+    volume = Volume(folder, info=info)
+    volume.commit_info()
+    (folder / "4_4_40").mkdir()
+    names = list(volume.array().keys(volume.bounds))
+    for number, name in enumerate(names):
+        if number % 7:
+            (folder / name).touch()
+
+    def check() -> None:
+        found = volume.exists()
+        assert found.missing == names[::7], "the report names other chunks"
+
+    contestant = timed(lambda _: volume.exists(), lambda _: None)
+    return Contest({OURS: contestant}, check, bars=(at_most_itself(0.5, "500 ms"),))

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from volumekit import Volume, __version__, convert
 from volumekit.cli.main import COMMANDS, program, run
@@ -51,7 +52,8 @@ def test_convert_info_exists_export(stack, tmp_path, capsys):
     assert [level["size"] for level in told["levels"]] == [[40, 30, 12], [20, 15, 6], [10, 8, 3]]
 
     (out / "4_4_40" / "0-16_0-16_0-12").unlink()
-    assert call("exists", out, "--box", "0:17,:,0:12") == 0
+    assert call("exists", out, "--box", "0:17,:,0:12", "--plot", tmp_path / "map.png") == 0
+    assert Image.open(tmp_path / "map.png").size[0] == Image.open(tmp_path / "map.png").size[1]
     shown = capsys.readouterr().out
     assert "3 of 4 chunks stored" in shown
     assert "missing: 4_4_40/0-16_0-16_0-12" in shown

@@ -18,13 +18,16 @@ SHOWN = 10
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
 @click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs; names every missing chunk.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="Draw a map of them: a PNG, seen along z.")
 @logged
-def command(url: str, *, mip: int, box: Any, as_json: bool) -> None:
-    """Tell which chunks are stored."""
+def command(url: str, *, mip: int, box: Any, as_json: bool, plot: str | None) -> None:
+    """Tell which chunks are stored; none is downloaded."""
     from volumekit.volume.volume import Volume
 
     volume = Volume(url, mip)
     report = volume.exists(box_of(box, volume.bounds))
+    if plot is not None:
+        report.plot(plot)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
         return

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from volumekit.engine.array import LevelArray
 from volumekit.errors import OptionError
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import cells_touching
+from volumekit.model.grid import cells_touching, grid_shape
 from volumekit.storage.base import Future
 
 IN_FLIGHT = 64
@@ -21,7 +21,16 @@ MOST_CHUNKS = 2**30
 """A report on more chunks than this is refused."""
 
 LIST_FROM = 32
-"""Number of chunks from which listing a folder is cheaper than asking for each."""
+"""Number of chunks up to which each is asked for, whatever listing costs."""
+
+PAGE = 1000
+"""Objects that a remote storage lists per request; the pages come one after the other."""
+
+SAMPLE = 8
+"""Chunks that are looked for before a level is listed."""
+
+NEAR = 10
+"""Local files that are listed in the time it takes to look for one."""
 
 
 def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
@@ -50,20 +59,31 @@ def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
         raise OptionError(f"a report on {math.prod(shape):,} chunks takes too much memory; choose a box")
     grid = np.zeros(shape, bool)
     prefix = array.fmt.prefix(array.level)
-    if grid.size >= LIST_FROM and array.objects.listable and prefix is not None:
-        stored = set(array.objects.list(prefix))
-        answers: Iterable[bool] = (key in stored for key in array.keys(box))
+    if prefix is not None and _lists(array, grid.size * array.channel_cells):
+        answers: Iterable[bool] = map(set(array.objects.list(prefix)).__contains__, array.keys(box))
     else:
-        answers = _ask(array, box)
+        answers = _ask(array, array.keys(box))
     flat = np.fromiter(answers, bool, count=grid.size * array.channel_cells)
     whole = np.logical_and.reduce(flat.reshape(-1, array.channel_cells), axis=1)
     return np.asarray(whole).reshape(grid.shape, order="F")
 
 
-def _ask(array: LevelArray, box: Bbox) -> Iterator[bool]:
+def _lists(array: LevelArray, count: int) -> bool:
+    """Tell whether listing a whole level is sooner done than asking for so many of its chunks.
+
+    Many are asked for at a time, while the pages of a listing come one after the other. A level may hold fewer chunks
+    than its grid has room for, never more.
+    """
+    if count < LIST_FROM or not array.objects.listable:
+        return False
+    room = math.prod(grid_shape(array.level.bounds, array.level.chunk[:3])) * array.channel_cells
+    return room <= NEAR * count if array.objects.near else room / PAGE <= 1 + 2 * count / IN_FLIGHT
+
+
+def _ask(array: LevelArray, keys: Iterable[str]) -> Iterator[bool]:
     """Ask for each chunk, some of them at a time."""
     waiting: deque[Future[Any]] = deque()
-    for key in array.keys(box):
+    for key in keys:
         waiting.append(array.objects.read(key, 0, 0))
         if len(waiting) >= IN_FLIGHT:
             yield waiting.popleft().result() is not None
@@ -72,11 +92,23 @@ def _ask(array: LevelArray, box: Bbox) -> Iterator[bool]:
 
 
 def any_present(array: LevelArray) -> bool:
-    """Tell whether a level has any chunk."""
+    """Tell whether a level has any chunk; a few are looked for before all are listed."""
     prefix = array.fmt.prefix(array.level)
-    if array.objects.listable and prefix is not None:
-        return any(array.fmt.is_chunk(array.level, key) for key in array.objects.list(prefix))
-    return any(_ask(array, array.level.bounds))
+    if not array.objects.listable or prefix is None:
+        return any(_ask(array, array.keys(array.level.bounds)))
+    if any(_ask(array, _sample(array))):
+        return True
+    return any(array.fmt.is_chunk(array.level, key) for key in array.objects.list(prefix))
+
+
+def _sample(array: LevelArray) -> Iterator[str]:
+    """Yield the keys of some chunks all over a level."""
+    shape = grid_shape(array.level.bounds, array.level.chunk[:3])
+    total = math.prod(shape)
+    for n in range(min(SAMPLE, total)):
+        at = total * n // min(SAMPLE, total)
+        x, y, z = at % shape[0], at // shape[0] % shape[1], at // shape[0] // shape[1]
+        yield array.fmt.key(array.level, (x, y, z, 0))
 
 
 def clear(array: LevelArray) -> None:

@@ -19,7 +19,7 @@ from volumekit.engine.pool import pool
 from volumekit.errors import MetadataError, MissingChunkError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import cells_touching, iterate_cells
+from volumekit.model.grid import cells_touching
 from volumekit.model.level import F_ORDER, Level
 from volumekit.storage import open_container
 from volumekit.storage.base import Store
@@ -103,10 +103,9 @@ class Ways:
         return -(-self.level.channels // self.level.chunk[3])
 
     def keys(self, box: Bbox) -> Iterator[str]:
-        """Yield the keys of all chunks that touch a box: channel fastest, then x, y, z."""
-        for x, y, z in iterate_cells(cells_touching(self.level.bounds, self.level.chunk[:3], box)):
-            for channel in range(self.channel_cells):
-                yield self.fmt.key(self.level, (x, y, z, channel))
+        """Iterate over the keys of all chunks that touch a box: channel fastest, then x, y, z."""
+        x, y, z = cells_touching(self.level.bounds, self.level.chunk[:3], box)
+        return self.fmt.keys(self.level, (x, y, z, range(self.channel_cells)))
 
     def _reads_directly(self) -> bool:
         """Tell whether TensorStore is not needed: it neither reads this level nor keeps its chunks in memory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -113,6 +113,14 @@ class Format(ABC):
     @abstractmethod
     def key(self, level: Level, cell: Cell) -> str:
         """Return the key of a cell: one object (or container entry), owned by this cell alone."""
+
+    def keys(self, level: Level, cells: tuple[range, range, range, range]) -> Iterator[str]:
+        """Yield the keys of a box of cells, (x, y, z, channel): channel fastest, then x, y and z."""
+        from volumekit.model.grid import iterate_cells
+
+        for x, y, z in iterate_cells(cells[:3]):
+            for c in cells[3]:
+                yield self.key(level, (x, y, z, c))
 
     @abstractmethod
     def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:

@@ -26,6 +26,7 @@ PLAIN = ""
 VARIANTS: tuple[str, ...] = (PLAIN, *SUFFIXES)
 """Methods in the order in which they are looked for; their position ends a stamp."""
 
+_ENDINGS = tuple(SUFFIXES.values())
 _DOUBLED = 0x80
 """Added to that position if the variant to write is there too, and stale."""
 
@@ -280,9 +281,9 @@ class SuffixStore(Store):
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield plain keys, each once, whatever variants it has."""
-        seen = set()
+        seen: set[str] = set()
         for stored in self._base.list(prefix):
-            key, _ = _variant(stored)
+            key = _variant(stored)[0] if stored.endswith(_ENDINGS) else stored
             if key not in seen:
                 seen.add(key)
                 yield key

@@ -51,9 +51,10 @@ class ChunkReport(Mapping[str, bool]):
 
     def _names(self) -> dict[str, tuple[int, int, int]]:
         if self._cells is None:
-            shape = self._grid.shape
-            order = ((x, y, z) for z in range(shape[2]) for y in range(shape[1]) for x in range(shape[0]))
-            self._cells = {self._name(at): at for at in order}
+            x, y, z = (range(a, a + n) for a, n in zip(self._first, self._grid.shape, strict=True))
+            names = self._format.keys(self._level, (x, y, z, range(1)))
+            order = ((x, y, z) for z, y, x in np.ndindex(self._grid.shape[::-1]))
+            self._cells = dict(zip(names, order, strict=True))
         return self._cells
 
     def _name(self, at: tuple[int, int, int]) -> str:
