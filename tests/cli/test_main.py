@@ -53,7 +53,8 @@ def test_convert_info_exists_export(stack, tmp_path, capsys):
 
     (out / "4_4_40" / "0-16_0-16_0-12").unlink()
     assert call("exists", out, "--box", "0:17,:,0:12", "--plot", tmp_path / "map.png") == 0
-    assert Image.open(tmp_path / "map.png").size[0] == Image.open(tmp_path / "map.png").size[1]
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.size == (512, 512)
     shown = capsys.readouterr().out
     assert "3 of 4 chunks stored" in shown
     assert "missing: 4_4_40/0-16_0-16_0-12" in shown
