@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from volumekit.ops.convert import convert
     from volumekit.ops.downsample import downsample
     from volumekit.ops.export import export
+    from volumekit.ops.from_dask import from_dask
     from volumekit.volume.cutout import VolumeCutout
     from volumekit.volume.report import ChunkReport
     from volumekit.volume.volume import Volume
@@ -30,6 +31,7 @@ _WHERE = {
     "downsample": "volumekit.ops.downsample",
     "errors": "volumekit",
     "export": "volumekit.ops.export",
+    "from_dask": "volumekit.ops.from_dask",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "downsample",
     "errors",
     "export",
+    "from_dask",
 ]
 
 

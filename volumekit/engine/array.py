@@ -11,6 +11,7 @@ import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
+from volumekit.engine import changes
 from volumekit.engine.drive import Unit, Waitable, overlap
 from volumekit.engine.pieces import READ_BYTES, WRITE_BYTES, Point, pieces
 from volumekit.engine.ways import Domain, Ways, to_box, to_domain
@@ -179,6 +180,8 @@ class LevelArray(Ways):
         except VolumekitError as error:
             error.landed, error.unknown = tuple(landed), tuple(failed)
             raise
+        finally:
+            changes.note(self.store.url)
 
     def _write_directly(
         self,
@@ -248,6 +251,8 @@ class LevelArray(Ways):
             if isinstance(problem, VolumekitError):
                 problem.unknown = (Bbox.from_points(points[:, :3]),)
             raise problem from error
+        finally:
+            changes.note(self.store.url)
 
     def _keys_of(self, points: NDArray[np.int64]) -> Iterator[str]:
         """Yield the keys of the chunks that hold points, (n, 4), each once."""

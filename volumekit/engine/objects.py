@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volumekit.engine import changes
 from volumekit.engine.array import LevelArray
 from volumekit.errors import OptionError
 from volumekit.model.bbox import Bbox
@@ -128,9 +129,12 @@ def delete(array: LevelArray, box: Bbox) -> None:
 
 def _remove(array: LevelArray, keys: Iterable[str]) -> None:
     waiting: deque[Future[Any]] = deque()
-    for key in keys:
-        waiting.append(array.objects.commit({key: None}))
-        if len(waiting) >= IN_FLIGHT:
+    try:
+        for key in keys:
+            waiting.append(array.objects.commit({key: None}))
+            if len(waiting) >= IN_FLIGHT:
+                waiting.popleft().result()
+        while waiting:
             waiting.popleft().result()
-    while waiting:
-        waiting.popleft().result()
+    finally:
+        changes.note(array.store.url)

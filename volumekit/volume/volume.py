@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -19,6 +20,7 @@ from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.storage import open_store
 from volumekit.storage.base import Store
+from volumekit.volume.arrays import Arrays
 from volumekit.volume.metadata import Metadata
 from volumekit.volume.report import ChunkReport
 from volumekit.volume.shared import Shared
@@ -26,7 +28,7 @@ from volumekit.volume.source import open_source, resolve
 from volumekit.volume.state import Options, compression
 
 
-class Volume(Shared, Metadata):
+class Volume(Shared, Metadata, Arrays):
     """A volumetric dataset that is read and written like a NumPy array.
 
     Parameters
@@ -228,10 +230,13 @@ class Volume(Shared, Metadata):
         volume.commit_provenance()
         return volume
 
-    def _make_room(self, *, overwrite: bool) -> None:
-        """Remove the chunks of an earlier dataset at the same place, so that none shows through at any mip."""
+    def _check_room(self, *, overwrite: bool) -> None:
         if self._store.read("info").result() is not None and not overwrite:
             raise OptionError("there is a dataset already; overwrite=True replaces it", url=str(self._url))
+
+    def _make_room(self, *, overwrite: bool) -> None:
+        """Remove the chunks of an earlier dataset at the same place, so that none shows through at any mip."""
+        self._check_room(overwrite=overwrite)
         for mip in self.available_mips:
             clear(self.array(mip))
 
@@ -294,13 +299,22 @@ class Volume(Shared, Metadata):
     def __reduce__(self) -> Any:
         info = self._format.info if isinstance(self._format, Precomputed) else None
         place = replace(self._url)
-        return _reopen, (type(self), place, self._mip, self._options, info, self._redirected)
+        process = os.getpid() if place.protocol == "memory" else None
+        return _reopen, (type(self), place, self._mip, self._options, info, self._redirected, process)
 
 
 def _reopen(
-    cls: type[Volume], url: URL, mip: int, options: Options, info: dict[str, Any] | None, redirected: bool
+    cls: type[Volume],
+    url: URL,
+    mip: int,
+    options: Options,
+    info: dict[str, Any] | None,
+    redirected: bool,
+    process: int | None,
 ) -> Volume:
     """Open a pickled volume again; the info travels along, so that uncommitted volumes arrive as well."""
+    if process not in (None, os.getpid()):
+        raise UnsupportedError("memory:// belongs to one process; store what others shall use elsewhere", url=str(url))
     volume = cls.__new__(cls)
     volume._options = options
     volume._open(url, info)

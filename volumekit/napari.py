@@ -1,0 +1,86 @@
+"""A reader plug-in for napari: volumes become multiscale layers that read what is looked at.
+
+``napari.yaml`` tells napari of it, through the entry point ``napari.manifest``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from volumekit.errors import MissingExtraError, VolumekitError
+from volumekit.registry import load
+from volumekit.volume.volume import Volume
+from volumekit.volume.zero_based import ZeroBased
+
+LayerData = tuple[Any, dict[str, Any], str]
+"""What napari makes a layer of: the data, arguments of the layer, and its kind."""
+
+Reader = Callable[[str | Sequence[str]], list[LayerData]]
+
+
+def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return what reads a path, or None if that is no volume.
+
+    Files that are no folders, and folders of images, are left to other readers.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        Path or URL; several of them make no volume.
+    """
+    if not isinstance(path, str) or os.path.isfile(path):  # noqa: PTH113 - it may be a URL
+        return None
+    try:
+        volume = Volume(path)
+    except MissingExtraError:
+        raise
+    except VolumekitError:
+        return None
+    return None if volume.cloudpath.startswith("stack:") else read_layers
+
+
+def read_layers(path: str | Sequence[str]) -> list[LayerData]:
+    """Return the layers of a volume.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        Path or URL, or a list of one.
+
+    Returns
+    -------
+    list of tuple
+        One layer (data, arguments, kind): dask arrays (z, y, x), or (channel, z, y, x) that napari makes one layer per
+        channel of. ``scale`` is the voxel size and ``translate`` the centre of the lowest voxel, in nm.
+
+    Raises
+    ------
+    VolumekitError
+        If it cannot be opened, or dask is not installed.
+    """
+    volume = Volume(path if isinstance(path, str) else path[0])
+    levels = {mip: level for mip, level in enumerate(volume.levels) if level.error is None}
+    data = [_lazily(volume, mip) for mip in levels]
+    finest = next(iter(levels.values()))
+    labels = volume.layer_type == "segmentation" and volume.num_channels == 1 and volume.dtype.kind in "iu"
+    arguments: dict[str, Any] = {
+        "name": volume.layer,
+        "multiscale": len(data) > 1,
+        "scale": finest.resolution[::-1],
+        "translate": tuple((n + 0.5) * size for n, size in zip(finest.offset, finest.resolution, strict=True))[::-1],
+        "metadata": {"url": volume.cloudpath, "unit": "nm"},
+    }
+    if not labels:
+        arguments["rgb"] = False
+    if volume.num_channels > 1:
+        arguments["channel_axis"] = 0
+    return [(data if len(data) > 1 else data[0], arguments, "labels" if labels else "image")]
+
+
+def _lazily(volume: Volume, mip: int) -> Any:
+    """Return a mip as a dask array, (z, y, x) or (channel, z, y, x)."""
+    volume.mip = mip
+    axes = "czyx" if volume.num_channels > 1 else "zyx"
+    return load("volumekit.volume.dask:as_dask[dask]")(ZeroBased(volume._snapshot(), axes), "auto")
