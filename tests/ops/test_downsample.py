@@ -49,8 +49,8 @@ def test_levels_equal_those_of_the_whole_array(volume, memory):
 
 def test_level_after_level_is_the_same_as_all_at_once(volume):
     url = volume.cloudpath
-    for _ in range(3):
-        downsample(url)
+    for mip in range(3):
+        downsample(url, mip=mip)
     check(Volume(url), image(), (2, 2, 2), 3)
 
 

@@ -9,10 +9,21 @@ import time
 
 import pytest
 
-from volumekit.errors import CorruptChunkError, OptionError
+from volumekit.errors import (
+    CorruptChunkError,
+    MetadataError,
+    NoSpaceError,
+    OptionError,
+    StorageError,
+    TargetExistsError,
+)
 from volumekit.model.bbox import Bbox
+from volumekit.model.url import parse_url
+from volumekit.ops.journal import Journal
 from volumekit.ops.plan import Plan, Stage, Task
-from volumekit.ops.run import Stopped, run, thread_count
+from volumekit.ops.run import run, thread_count
+from volumekit.ops.runners import Processes, Stopped
+from volumekit.storage import open_store
 
 
 def plan_of(*counts, size=10, budget=1000, nbytes=0):
@@ -49,21 +60,110 @@ def test_as_many_at_once_as_jobs_and_memory_allow(jobs, budget, expected):
     assert most == expected
 
 
-def test_the_first_error_stops_everything_and_names_the_box():
+def test_a_failed_task_is_tried_again_and_the_rest_is_done():
+    started = []
+
+    def work(task, report):
+        started.append(task.number)
+        if task.number in (3, 7):
+            raise CorruptChunkError("bad bytes")
+
+    with pytest.raises(CorruptChunkError, match="bad bytes") as caught:
+        run(plan_of(20, 5), work, jobs=4)
+    assert caught.value.box in (Bbox((3, 0, 0), (4, 1, 1)), Bbox((7, 0, 0), (8, 1, 1)))
+    notes = "\n".join(caught.value.__notes__)
+    assert "2 of 20 tasks failed" in notes
+    assert all(f"task {n}, " in notes for n in (3, 7))
+    assert sorted(started) == sorted([*range(20), 3, 7]), "the next stage needs what is missing"
+
+
+def test_a_task_that_succeeds_the_second_time_is_no_error():
+    tried = []
+
+    def work(task, report):
+        tried.append(task.number)
+        if tried.count(2) == 1 and task.number == 2:
+            raise StorageError("a hiccup")
+
+    run(plan_of(4, 1), work, jobs=2)
+    assert sorted(tried) == [0, 1, 2, 2, 3, 4]
+
+
+def test_nothing_starts_after_an_error_that_all_would_meet():
     started = []
 
     def work(task, report):
         started.append(task.number)
         if task.number == 3:
-            raise CorruptChunkError("bad bytes")
+            raise NoSpaceError("full")
         for _ in range(200):
             report(0)
             time.sleep(0.005)
 
-    with pytest.raises(CorruptChunkError, match="bad bytes") as caught:
+    with pytest.raises(NoSpaceError, match="full") as caught:
         run(plan_of(50), work, jobs=4)
     assert caught.value.box == Bbox((3, 0, 0), (4, 1, 1))
     assert max(started) <= 4
+
+
+class Touch:
+    """Work that can be done in another process: it leaves a file."""
+
+    def __init__(self, folder, killed=None):
+        self.folder, self.killed = folder, killed
+
+    def __call__(self, task, report):
+        mark = self.folder / str(task.number)
+        if task.number == self.killed and not mark.exists():
+            mark.write_text("killed")
+            os.kill(os.getpid(), signal.SIGKILL)
+        mark.write_text(str(os.getpid()))
+        report(1000)
+
+
+@pytest.mark.parametrize("killed", [None, 4])
+def test_processes(tmp_path, capsys, killed):
+    run(plan_of(6, 2, nbytes=8000), Touch(tmp_path, killed), jobs=2, runner=Processes(2), progress=True, retries=3)
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert set(written) == {str(n) for n in range(8)}
+    assert str(os.getpid()) not in written.values()
+    assert "killed" not in written.values()
+
+
+def test_a_journal_leaves_out_what_is_done(tmp_path):
+    store = open_store(parse_url(tmp_path))
+    done = []
+
+    def work(task, report):
+        if task.number == 5:
+            raise NoSpaceError("full")
+        done.append(task.number)
+
+    journal = Journal(store, ".volumekit/test.json", {"a": [1, 2]}, {"threads": 2})
+    journal.save()
+    with pytest.raises(NoSpaceError):
+        run(plan_of(4, 4), work, jobs=1, journal=journal)
+    again = Journal.find(store, ".volumekit/test.json")
+    assert again.done == set(done) == {0, 1, 2, 3, 4}
+    assert (again.job, again.plan, again.finished) == ({"a": [1, 2]}, {"threads": 2}, False)
+    again.check({"a": (1, 2)})
+    with pytest.raises(TargetExistsError, match=r"a was \[1, 2\], now 3"):
+        again.check({"a": 3})
+    more = []
+    run(plan_of(4, 4), lambda task, report: more.append(task.number), jobs=1, journal=again)
+    assert more == [5, 6, 7]
+    again.finish()
+    assert Journal.find(store, ".volumekit/test.json").finished
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"@type": "x"}', b"\xff", b"[" * 100_000])
+def test_a_damaged_journal(tmp_path, data):
+    store = open_store(parse_url(tmp_path))
+    store.commit({"journal": data}).result()
+    with pytest.raises(MetadataError, match="journal") as caught:
+        Journal.find(store, "journal")
+    assert caught.value.key == "journal"
+    assert Journal.find(store, "other") is None
 
 
 def test_an_error_that_has_a_box_keeps_it():
@@ -73,7 +173,7 @@ def test_an_error_that_has_a_box_keeps_it():
         raise CorruptChunkError("bad bytes", box=box)
 
     with pytest.raises(CorruptChunkError) as caught:
-        run(plan_of(2), work, jobs=1)
+        run(plan_of(2), work, jobs=1, retries=0)
     assert caught.value.box == box
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import reducing, watched, working
+from volumekit.cli.options import cluster, reducing, watched, working
 from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
 
 
@@ -39,7 +39,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
 @click.option("--format", type=FORMAT, help="Format of DST, whatever its name says.")
 @working
-def command(src: str, dst: str, *, progress: bool | None, box: Any, **how: Any) -> None:
+def command(src: str, dst: str, *, progress: bool | None, box: Any, dask: str | None, **how: Any) -> None:
     r"""Turn an image stack or a volume into a chunked volume with a pyramid.
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
@@ -51,6 +51,7 @@ def command(src: str, dst: str, *, progress: bool | None, box: Any, **how: Any) 
     """
     from volumekit.ops.convert import convert
 
-    volume = convert(src, dst, progress=watched(progress), box=box, **how)
+    with cluster(dask) as client:
+        volume = convert(src, dst, progress=watched(progress), box=box, client=client, **how)
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: {volume.dtype}, levels {sizes}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import reducing, watched, working
+from volumekit.cli.options import cluster, reducing, watched, working
 from volumekit.cli.types import COMPRESSION
 
 
@@ -18,10 +18,11 @@ from volumekit.cli.types import COMPRESSION
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
 @working
-def command(url: str, *, progress: bool | None, **how: Any) -> None:
+def command(url: str, *, progress: bool | None, dask: str | None, **how: Any) -> None:
     """Add coarser levels to a volume."""
     from volumekit.ops.downsample import downsample
 
-    volume = downsample(url, progress=watched(progress), **how)
+    with cluster(dask) as client:
+        volume = downsample(url, progress=watched(progress), client=client, **how)
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: levels {sizes}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import click
 
 from volumekit.cli.types import AMOUNT, COUNTS
+from volumekit.errors import StorageError
+from volumekit.registry import missing_extra
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -43,11 +46,14 @@ def logged(command: F) -> F:
 
 
 def working(command: F) -> F:
-    """Add what every job that reads and writes takes: ``memory``, ``jobs``, ``progress``, ``overwrite``."""
+    """Add what every job that reads and writes takes: memory, threads, where to run, journal, progress, overwriting."""
     return _with(
         command,
         click.option("--memory", type=AMOUNT, default="1GB", show_default=True, help="What the whole process may use."),
         click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core."),
+        click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads."),
+        click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local."),
+        click.option("--journal", type=click.Path(), help="Where to note what is done; default: in the target."),
         click.option("--overwrite", is_flag=True, help="Replace what is there."),
         click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching."),
         logged,
@@ -75,3 +81,31 @@ def _with(command: F, *options: Callable[[Any], Any]) -> F:
 def watched(progress: bool | None) -> bool:
     """Tell whether to show a bar: as asked, else if standard error is a terminal."""
     return sys.stderr.isatty() if progress is None else progress
+
+
+@contextlib.contextmanager
+def cluster(address: str | None) -> Iterator[Any]:
+    """Connect to a Dask cluster, or start one here for ``local``; gives its client, None without an address.
+
+    Raises
+    ------
+    MissingExtraError
+        If dask.distributed is not installed.
+    StorageError
+        If there is no cluster at this address.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise missing_extra("dask", error) from error
+    try:
+        client = Client(LocalCluster(threads_per_worker=1) if address == "local" else address, timeout=20)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"no Dask cluster at {address}: {error}; start one, or use --dask local") from error
+    with client:
+        yield client
+        if address == "local":
+            client.cluster.close()

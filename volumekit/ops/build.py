@@ -11,12 +11,14 @@ from volumekit.ops.kernels import GAUSSIAN_RADIUS, METHODS
 from volumekit.ops.ladder import Ladder
 from volumekit.ops.plan import Plan, Task
 from volumekit.ops.pyramid import Pass
-from volumekit.ops.run import Report, run
+from volumekit.ops.run import run
+from volumekit.ops.runners import Report, Runner
 from volumekit.ops.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from volumekit.ops.journal import Journal
     from volumekit.ops.pyramid import Factor
     from volumekit.volume.volume import Volume
 
@@ -61,9 +63,16 @@ class Build:
             report=report,
         ).run()
 
-    def run(self, *, progress: bool | None, verb: str) -> None:
-        """Do all of it; errors as for `volumekit.ops.run.run`."""
-        run(self.plan, self, jobs=self.threads, progress=progress, verb=verb)
+    def run(
+        self,
+        *,
+        progress: bool | None,
+        verb: str,
+        journal: Journal | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        """Do all of it; parameters and errors as for `volumekit.ops.run.run`."""
+        run(self.plan, self, jobs=self.threads, progress=progress, verb=verb, journal=journal, runner=runner)
 
 
 def plan_levels(

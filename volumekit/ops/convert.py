@@ -20,8 +20,10 @@ from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
+from volumekit.ops.resume import check_unchanged, find_journal, fingerprint
 from volumekit.ops.run import thread_count
-from volumekit.ops.target import claim, finish, provenance_of, started
+from volumekit.ops.runners import choose_runner
+from volumekit.ops.target import finish, prepare, provenance_of, started
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
@@ -58,12 +60,15 @@ def convert(
     fill_missing: bool | None = None,
     format: str | None = None,  # noqa: A002 - the field's word
     progress: bool | None = None,
+    processes: int | None = None,
+    client: Any = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> Volume:
     """Convert images, an array or a volume to a volume with a pyramid of coarser levels.
 
     Every voxel of the source is read once and every chunk is written once, whole; memory stays within ``memory``
-    however large the source is. The info file is written last: what is interrupted is no dataset, and running the same
-    command again starts over.
+    however large the source is. The info file is written last: what is interrupted is no dataset. A journal beside the
+    data tells what is done: the same call goes on where it was cut off, and after a finished one does nothing.
 
     Parameters
     ----------
@@ -117,6 +122,12 @@ def convert(
         Format of the target, whatever its name says.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.
+    processes : int, optional
+        Do the tasks in so many spawned processes instead of threads.
+    client : dask.distributed.Client, optional
+        Do the tasks on a Dask cluster.
+    journal : str or os.PathLike, optional
+        Where to keep the journal; default: ``.volumekit/convert.json`` in the target. Arrays have none.
 
     Returns
     -------
@@ -128,7 +139,8 @@ def convert(
     OptionError
         If an option is impossible, source and target are the same place, or ``memory`` is too little.
     TargetExistsError
-        If the target exists and ``overwrite`` is off.
+        If the target exists, and is not the result of this very job, or of a job that was cut off with other
+        parameters; and ``overwrite`` is off.
     CastError
         If values would be lost; nothing is ever rescaled or rounded to fit.
     OutOfBoundsError
@@ -167,10 +179,6 @@ def convert(
     )
     target = Volume(str(url), info=info, compress=compress, parallel=threads)
     _check_encoding(target)
-    how: dict[str, Any] = {"copies": True, "method": method, "memory": budget, "threads": threads}
-    plan, source = plan_reading(
-        source, threads, lambda reading: plan_levels(target, range(count + 1), [step] * count, reading=reading, **how)
-    )
     entry = started(
         "convert",
         _name(src),
@@ -180,15 +188,39 @@ def convert(
         factor=list(step),
         downsampling=method if count else None,
     )
-    if overwrite:
-        _check_whole(source, part)
+    record, cut = None, {"memory": budget, "threads": threads}
+    if volume is not None:
+        job = {
+            **entry["method"],
+            "info": target.info,
+            "compress": target.compress,
+            "z_from_name": z_from_name,
+            "state": fingerprint(volume),
+        }
+        store = target.array(0).store
+        record = find_journal(store, "convert", job, plan=cut, overwrite=overwrite, path=journal)
+        if record.finished and store.read("info").result() is not None:
+            log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
+            return Volume(target.cloudpath)
+    cut = {name: value if record is None else record.plan[name] for name, value in cut.items()}
+    how: dict[str, Any] = {"copies": True, "method": method, **cut}
+    plan, source = plan_reading(
+        source, threads, lambda reading: plan_levels(target, range(count + 1), [step] * count, reading=reading, **how)
+    )
     if voxel_size is None and not _sized(volume):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
-    known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
-    claim(target, entry, overwrite=overwrite, provenance=known)
+    if record is None or not record.cleared:
+        if overwrite:
+            _check_whole(source, part)
+        known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
+        prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
     shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
-    Build(plan, shifted(source, shift), target, method, threads).run(progress=progress, verb="Converting")
+    build = Build(plan, shifted(source, shift), target, method, threads)
+    build.run(progress=progress, verb="Converting", journal=record, runner=choose_runner(processes, client))
+    check_unchanged(volume, None if record is None else record.job["state"])
     finish(target)
+    if record is not None:
+        record.finish()
     return Volume(target.cloudpath)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from volumekit.ops.build import Build, choose_method, plan_levels
 from volumekit.ops.inputs import VolumeInput
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import factor_of, mip_count
+from volumekit.ops.resume import find_journal
 from volumekit.ops.run import thread_count
+from volumekit.ops.runners import choose_runner
 from volumekit.ops.target import finish, note, remove_chunks, started
 from volumekit.volume.volume import Volume
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     import os
 
     from volumekit.ops.pyramid import Factor
+
+
+log = logging.getLogger(__name__)
 
 
 def downsample(
@@ -36,10 +42,15 @@ def downsample(
     jobs: int | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
+    processes: int | None = None,
+    client: Any = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> Volume:
     """Add coarser levels to a volume: all in one go over the voxels, within a limit of memory.
 
-    The info file is written at the end; until then readers see the volume as it was.
+    The info file is written at the end; until then readers see the volume as it was. A journal beside the data tells
+    what is done: the same call goes on where it was cut off, and after a finished one does nothing. To add levels below
+    those of an earlier call, give ``mip``.
 
     Parameters
     ----------
@@ -65,6 +76,12 @@ def downsample(
         Whether levels that already hold data may be replaced.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.
+    processes : int, optional
+        Do the tasks in so many spawned processes instead of threads.
+    client : dask.distributed.Client, optional
+        Do the tasks on a Dask cluster.
+    journal : str or os.PathLike, optional
+        Where to keep the journal; default: ``.volumekit/downsample.json`` in the volume.
 
     Returns
     -------
@@ -85,8 +102,17 @@ def downsample(
     volume = vol if isinstance(vol, Volume) else Volume(vol)
     if volume.info.get("scales") is None or not volume.cloudpath.startswith(Precomputed.name):
         raise ReadOnlyError("levels can only be added to precomputed volumes; convert it first", url=volume.cloudpath)
-    first = _coarsest(volume) if mip is None else volume.to_mip(mip)
-    info, keys = _describe(volume, first, step, count, overwrite=overwrite)
+    method = choose_method(method, volume.layer_type)
+    entry = started("downsample", volume.cloudpath, mip=mip, mips=count, factor=list(step), downsampling=method)
+    job = {**entry["method"], "compress": compress}
+    store = volume.array(0).store
+    cut = {"memory": budget, "threads": threads}
+    record = find_journal(store, "downsample", job, plan=cut, overwrite=overwrite, path=journal)
+    if record.finished and set(record.plan["keys"]) <= {level.key for level in volume.levels}:
+        log.warning("%s has these levels already: nothing is left to do; mip= adds others", volume.cloudpath)
+        return volume
+    first = record.plan.get("mip", _coarsest(volume) if mip is None else volume.to_mip(mip))
+    info, keys = _describe(volume, first, step, count, overwrite=overwrite or record.saved)
     opened = volume.array(first).options
     target = Volume(
         volume.cloudpath,
@@ -96,14 +122,20 @@ def downsample(
         background_color=opened.background,
         compress=compress,
     )
-    method = choose_method(method, volume.layer_type)
     numbers = [first, *(next(n for n, level in enumerate(target.levels) if level.key == key) for key in keys)]
-    plan = plan_levels(target, numbers, [step] * count, copies=False, method=method, memory=budget, threads=threads)
-    note(target, started("downsample", volume.cloudpath, mip=first, mips=count, factor=list(step), downsampling=method))
-    for key in keys:
-        remove_chunks(target.array(0).store, key)
-    Build(plan, VolumeInput(target, first), target, method, threads).run(progress=progress, verb="Downsampling")
+    cut = {name: record.plan[name] for name in cut}
+    plan = plan_levels(target, numbers, [step] * count, copies=False, method=method, **cut)
+    if not record.cleared:
+        record.plan = {**cut, "mip": first, "keys": keys}
+        record.save()
+        note(target, entry)
+        for key in keys:
+            remove_chunks(store, key)
+        record.clear()
+    build = Build(plan, VolumeInput(target, first), target, method, threads)
+    build.run(progress=progress, verb="Downsampling", journal=record, runner=choose_runner(processes, client))
     finish(target)
+    record.finish()
     return Volume(volume.cloudpath)
 
 

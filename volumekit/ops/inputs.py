@@ -14,7 +14,7 @@ from volumekit.engine.drive import run
 from volumekit.engine.planes import read_planes, reads_planes
 from volumekit.errors import ShapeError
 from volumekit.model.bbox import Bbox
-from volumekit.ops.run import Report
+from volumekit.ops.runners import Report
 from volumekit.volume.volume import Volume
 
 Shift = tuple[int, int, int]

@@ -1,25 +1,34 @@
-"""Running a plan: tasks in threads, one progress bar, a prompt end."""
+"""Running a plan: its tasks in threads, processes or a cluster, one progress bar, a journal, a prompt end."""
 
 from __future__ import annotations
 
+import logging
 import os
-import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
-from volumekit.errors import OptionError, VolumekitError
+from volumekit.errors import (
+    NoSpaceError,
+    OptionError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    VolumekitError,
+)
 from volumekit.ops.plan import Plan, Stage, Task
+from volumekit.ops.runners import Runner, Stopped, Threads, Work, first_done
 from volumekit.volume.progress import progress_bar
 
-Report = Callable[[int], None]
-"""Told of bytes done since the last call; raises `Stopped` when the task should end."""
+if TYPE_CHECKING:
+    from volumekit.ops.journal import Journal
 
-Work = Callable[[Task, Report], None]
-"""Does one task. To be run elsewhere it must pickle, so it is an object with ``__call__`` rather than a closure."""
+log = logging.getLogger(__name__)
 
+HOPELESS = (NoSpaceError, PermissionDeniedError, ReadOnlyError, OptionError, MemoryError)
+"""Errors that other tasks would meet too: nothing is started after one."""
 
-class Stopped(Exception):
-    """The job is ending; this task's outcome no longer matters."""
+RETRIES = 1
 
 
 def thread_count(jobs: int | None) -> int:
@@ -37,7 +46,17 @@ def thread_count(jobs: int | None) -> int:
     return jobs
 
 
-def run(plan: Plan, work: Work, *, jobs: int, progress: bool | None = None, verb: str = "Working") -> None:
+def run(
+    plan: Plan,
+    work: Work,
+    *,
+    jobs: int,
+    progress: bool | None = None,
+    verb: str = "Working",
+    journal: Journal | None = None,
+    runner: Runner | None = None,
+    retries: int = RETRIES,
+) -> None:
     """Do all tasks of a plan.
 
     Parameters
@@ -53,74 +72,113 @@ def run(plan: Plan, work: Work, *, jobs: int, progress: bool | None = None, verb
         Whether to show a bar; None: in interactive sessions, for jobs that take a while.
     verb : str
         What the bar says.
+    journal : Journal, optional
+        Tasks it knows to be done are left out; each that is done is noted.
+    runner : Runner, optional
+        Where tasks run; default: threads.
+    retries : int
+        How often a task that failed is tried again.
 
     Raises
     ------
     VolumekitError
-        The first error of a task; no task is started after it, and ``box`` says which one failed. Errors of other
-        kinds are noted with the task's box.
+        The first error of a task that failed for good. ``box`` says which, and its notes list the others; the rest of
+        the stage is done, unless the error was one that every task would meet. Errors of other kinds are noted with
+        the task's box.
     KeyboardInterrupt
         On Ctrl-C, after the tasks under way have noticed.
     """
-    with progress_bar(plan.nbytes, verb, progress) as bar:
-        runner = _Threads(work, bar)
+    with progress_bar(plan.nbytes, verb, progress) as bar, runner or Threads() as place:
+        place.begin(work, bar)
         for stage in plan.stages:
-            runner.run(stage, plan.parallel(stage, jobs))
+            job = _StageRun(place, stage, journal, retries, bar)
+            job.run(place.parallel(plan, stage, jobs))
 
 
-class _Threads:
-    """Runs the tasks of a stage in threads.
+class _StageRun:
+    """The tasks of one stage under way.
 
     Parameters
     ----------
-    work : callable
-        Does one task.
+    place : Runner
+        Where they run.
+    stage : Stage
+        The stage.
+    journal : Journal or None
+        What is done.
+    retries : int
+        How often a task is tried again.
     bar : callable or None
-        Told of bytes done.
+        Told of bytes that were done before.
     """
 
-    def __init__(self, work: Work, bar: Callable[[int], object] | None) -> None:
-        self._work, self._bar = work, bar
-        self._stop, self._lock = threading.Event(), threading.Lock()
+    def __init__(
+        self,
+        place: Runner,
+        stage: Stage,
+        journal: Journal | None,
+        retries: int,
+        bar: Callable[[int], object] | None,
+    ) -> None:
+        self._place, self._stage, self._journal, self._retries = place, stage, journal, retries
+        done = journal.done if journal is not None else set()
+        self._waiting = deque(task for task in stage.tasks if task.number not in done)
+        self._tries: dict[int, int] = {}
+        self._failed: list[tuple[Task, BaseException]] = []
+        before = len(stage.tasks) - len(self._waiting)
+        if before and bar is not None:
+            bar(stage.nbytes * before // len(stage.tasks))
 
-    def run(self, stage: Stage, parallel: int) -> None:
-        """Do all tasks of a stage, ``parallel`` of them at a time."""
-        waiting = iter(stage.tasks)
-        running: set[Future[None]] = set()
-        with ThreadPoolExecutor(parallel, thread_name_prefix="volumekit-task") as threads:
-            try:
-                for task in waiting:
-                    running.add(threads.submit(self._do, task))
-                    if len(running) == parallel:
-                        running = _next(running)
-                while running:
-                    running = _next(running)
-            except BaseException:
-                self._stop.set()
-                raise
-
-    def _do(self, task: Task) -> None:
+    def run(self, parallel: int) -> None:
+        """Do the tasks, ``parallel`` of them at a time."""
+        running: dict[Future[None], Task] = {}
         try:
-            self._report(0)
-            self._work(task, self._report)
-        except VolumekitError as error:
-            error.box = task.box if error.box is None else error.box
+            while self._waiting or running:
+                while self._waiting and len(running) < parallel:
+                    task = self._waiting.popleft()
+                    running[self._place.submit(task)] = task
+                for future in first_done(running):
+                    self._settle(running.pop(future), future)
+        except BaseException:
+            self._place.stop()
             raise
-        except Exception as error:
-            error.add_note(f"in task {task.number}, {task.box}")
-            raise
+        if self._failed:
+            raise _listed(self._failed, len(self._stage.tasks))
 
-    def _report(self, count: int) -> None:
-        if self._stop.is_set():
-            raise Stopped
-        if count and self._bar is not None:
-            with self._lock:
-                self._bar(count)
+    def _settle(self, task: Task, future: Future[None]) -> None:
+        error = future.exception()
+        if error is None:
+            if self._journal is not None:
+                self._journal.mark(task.number)
+            return
+        _name(error, task)
+        if not isinstance(error, Exception) or isinstance(error, (*HOPELESS, Stopped)):
+            raise error
+        tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
+        if tries <= self._retries:
+            log.info("task %s failed and is tried again: %s", task.number, error)
+            self._waiting.append(task)
+        else:
+            self._failed.append((task, error))
 
 
-def _next(running: set[Future[None]]) -> set[Future[None]]:
-    """Wait until a task ends; return those still running. Raises the task's error."""
-    ended, left = wait(running, return_when=FIRST_COMPLETED)
-    for future in ended:
-        future.result()
-    return left
+def _name(error: BaseException, task: Task) -> None:
+    """Say in which box something went wrong."""
+    if isinstance(error, VolumekitError):
+        error.box = task.box if error.box is None else error.box
+    else:
+        error.add_note(f"in task {task.number}, {task.box}")
+
+
+def _listed(failed: Sequence[tuple[Task, BaseException]], count: int) -> BaseException:
+    """Return the first error, with a list of all that failed in its notes if there are more."""
+    first = failed[0][1]
+    if len(failed) > 1 or count > 1:
+        first.add_note(f"{len(failed)} of {count} tasks failed; the others of this stage are done:")
+        for note in _lines(failed):
+            first.add_note(note)
+    return first
+
+
+def _lines(failed: Iterable[tuple[Task, BaseException]]) -> Iterable[str]:
+    return (f"task {task.number}, {task.box}: {error}" for task, error in failed)

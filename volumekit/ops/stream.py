@@ -24,7 +24,7 @@ from volumekit.ops.inputs import Input
 from volumekit.ops.kernels import downsample, downsample_gaussian
 from volumekit.ops.plan import Task
 from volumekit.ops.pyramid import Factor, Pass, corners
-from volumekit.ops.run import Report, Stopped
+from volumekit.ops.runners import Report, Stopped
 
 
 class Output(Protocol):

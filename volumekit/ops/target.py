@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import volumekit
 from volumekit.errors import MetadataError, OptionError, TargetExistsError, VolumekitError
@@ -15,10 +15,36 @@ from volumekit.model.provenance import Provenance
 from volumekit.storage.base import Store
 from volumekit.volume.volume import Volume
 
+if TYPE_CHECKING:
+    from volumekit.ops.journal import Journal
+
 _BATCH = 512
 
 
-def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenance: Provenance) -> None:
+def prepare(
+    volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenance: Provenance, journal: Journal | None
+) -> None:
+    """Make a place ready for a new dataset, the journal first; parameters and errors as for `claim`."""
+    if journal is None:
+        claim(volume, entry, overwrite=overwrite, provenance=provenance)
+        return
+    check_free(volume, overwrite=overwrite or journal.saved)
+    old = volume.array(0).store.read("info").result()
+    found = [*journal.plan.get("remove", ()), *(_keys(old.data) if old is not None else ())]
+    journal.plan = {**journal.plan, "remove": list(dict.fromkeys(found))}
+    journal.save()
+    claim(volume, entry, overwrite=True, provenance=provenance, also=journal.plan["remove"])
+    journal.clear()
+
+
+def claim(
+    volume: Volume,
+    entry: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    provenance: Provenance,
+    also: Sequence[str] = (),
+) -> None:
     """Make a place ready for a new dataset: old levels are removed, and the provenance says what is going on.
 
     Parameters
@@ -31,6 +57,8 @@ def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenan
         Whether a dataset that is there may be removed.
     provenance : Provenance
         What is known of the source.
+    also : sequence of str
+        Folders of more old levels to remove.
 
     Raises
     ------
@@ -39,15 +67,9 @@ def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenan
     PermissionDeniedError, StorageError, ReadOnlyError
         If nothing can be written there.
     """
-    store, wanted = volume.array(0).store, [level.key for level in volume.levels]
+    check_free(volume, overwrite=overwrite)
+    store, wanted = volume.array(0).store, [*(level.key for level in volume.levels), *also]
     old = store.read("info").result()
-    if not overwrite:
-        if old is not None:
-            raise TargetExistsError(
-                f"there is a dataset at {volume.cloudpath} already; overwrite=True (--overwrite) replaces it",
-                url=volume.cloudpath,
-            )
-        _check_leftovers(volume, store, wanted)
     if old is not None:
         wanted += _keys(old.data)
         store.commit({"info": None}).result()
@@ -55,6 +77,19 @@ def claim(volume: Volume, entry: Mapping[str, Any], *, overwrite: bool, provenan
         remove_chunks(store, key)
     volume.provenance = provenance
     note(volume, entry)
+
+
+def check_free(volume: Volume, *, overwrite: bool) -> None:
+    """Refuse a place where there is a dataset, or chunks of one, unless that may be removed; errors as for `claim`."""
+    if overwrite:
+        return
+    store = volume.array(0).store
+    if store.read("info").result() is not None:
+        raise TargetExistsError(
+            f"there is a dataset at {volume.cloudpath} already; overwrite=True (--overwrite) replaces it",
+            url=volume.cloudpath,
+        )
+    _check_leftovers(volume, store, [level.key for level in volume.levels])
 
 
 def _check_leftovers(volume: Volume, store: Store, keys: Iterable[str]) -> None:

@@ -1,0 +1,154 @@
+"""What is done of a job, kept beside its result, so that the same command goes on where it was cut off.
+
+The journal is an object in the target's own store, written before anything else and after every task. It is
+rewritten whole, atomically, so that a process may be killed at any moment: at most the tasks under way are done again,
+and as they write whole chunks, to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from volumekit.errors import MetadataError, TargetExistsError
+
+if TYPE_CHECKING:
+    from volumekit.storage.base import Store
+
+FOLDER = ".volumekit"
+_TYPE = "volumekit_journal_v1"
+
+
+@dataclass
+class Journal:
+    """The journal of one job.
+
+    Parameters
+    ----------
+    store : Store
+        Where it is kept.
+    key : str
+        Its key there.
+    job : Mapping
+        What the job is: everything that its result depends on, as JSON values.
+    plan : Mapping
+        What the job was cut into tasks by; a later run cuts it in the same way.
+    done : set of int
+        Numbers of the tasks that are done.
+    cleared : bool
+        Whether the target is ready for the first task: what was there before is removed.
+    finished : bool
+        Whether all is done.
+    saved : bool
+        Whether it is stored: the job has begun.
+    """
+
+    store: Store
+    key: str
+    job: Mapping[str, Any]
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    cleared: bool = False
+    finished: bool = False
+    saved: bool = False
+
+    @classmethod
+    def find(cls, store: Store, key: str) -> Journal | None:
+        """Read a journal; None if there is none.
+
+        Raises
+        ------
+        MetadataError
+            If it is damaged.
+        """
+        value = store.read(key).result()
+        if value is None:
+            return None
+        try:
+            record = json.loads(value.data)
+            if record["@type"] != _TYPE:
+                raise ValueError(f"@type is {record['@type']!r}")
+            done = {number for low, high in record["done"] for number in range(low, high)}
+            facts = bool(record["cleared"]), bool(record["finished"])
+            return cls(store, key, dict(record["job"]), dict(record["plan"]), done, *facts, saved=True)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise MetadataError(
+                f"the journal of the job is damaged ({error}); delete it, or use overwrite=True (--overwrite) to start "
+                "over",
+                url=store.url,
+                key=key,
+            ) from error
+
+    def is_of(self, job: Mapping[str, Any]) -> bool:
+        """Tell whether this is the journal of a job with these parameters."""
+        return bool(self.job == json.loads(json.dumps(job)))
+
+    def check(self, job: Mapping[str, Any]) -> None:
+        """Refuse to go on with another job.
+
+        Raises
+        ------
+        TargetExistsError
+            If the parameters differ; the message says which.
+        """
+        wanted = json.loads(json.dumps(job))
+        names = [name for name in {**self.job, **wanted} if self.job.get(name) != wanted.get(name)]
+        if not names:
+            return
+        changes = "; ".join(f"{name} was {self.job.get(name)!r}, now {wanted.get(name)!r}" for name in names)
+        raise TargetExistsError(
+            f"an unfinished job with other parameters is here: {changes}. Repeat its own command to finish it, or use "
+            "overwrite=True (--overwrite) to start over",
+            url=self.store.url,
+            key=self.key,
+        )
+
+    def mark(self, number: int) -> None:
+        """Note that a task is done."""
+        self.done.add(number)
+        self.save()
+
+    def clear(self) -> None:
+        """Note that the target is ready for the first task."""
+        self.cleared = True
+        self.save()
+
+    def finish(self) -> None:
+        """Note that all is done; the mark stays."""
+        self.finished = True
+        self.save()
+
+    def save(self) -> None:
+        """Write it."""
+        record = {
+            "@type": _TYPE,
+            "job": self.job,
+            "plan": self.plan,
+            "done": list(_ranges(self.done)),
+            "cleared": self.cleared,
+            "finished": self.finished,
+            "changed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        self.store.commit({self.key: json.dumps(record, indent=1).encode()}).result()
+        self.saved = True
+
+    def remove(self) -> None:
+        """Delete it."""
+        self.store.commit({self.key: None}).result()
+
+
+def _ranges(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """Yield half-open ranges that together are the numbers, ascending."""
+    low = high = None
+    for number in sorted(numbers):
+        if high is not None and number == high:
+            high = number + 1
+            continue
+        if low is not None and high is not None:
+            yield low, high
+        low, high = number, number + 1
+    if low is not None and high is not None:
+        yield low, high

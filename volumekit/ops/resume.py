@@ -1,0 +1,110 @@
+"""Going on with a job: finding its journal, and telling whether it is still the same job on the same source."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from volumekit.errors import StorageError
+from volumekit.formats.stack import Stack
+from volumekit.model.url import parse_url
+from volumekit.ops.journal import FOLDER, Journal
+from volumekit.storage import open_store
+from volumekit.volume.source import resolve, split_selector
+
+if TYPE_CHECKING:
+    from volumekit.storage.base import Store
+    from volumekit.volume.volume import Volume
+
+
+def find_journal(
+    store: Store,
+    name: str,
+    job: Mapping[str, Any],
+    *,
+    plan: Mapping[str, Any],
+    overwrite: bool,
+    path: str | os.PathLike[str] | None = None,
+) -> Journal:
+    """Return the journal of this very job, or a new one.
+
+    Parameters
+    ----------
+    store : Store
+        The target's.
+    name : str
+        What kind of job: its journal is ``.volumekit/<name>.json``.
+    job : Mapping
+        Everything that the result depends on.
+    plan : Mapping
+        What a new job is cut into tasks by.
+    overwrite : bool
+        Whether what is there may be replaced: then a finished job starts over, and an unfinished one of other
+        parameters is forgotten.
+    path : str or os.PathLike, optional
+        File or URL of the journal, if it is to be somewhere else.
+
+    Raises
+    ------
+    TargetExistsError
+        If there is the journal of an unfinished job with other parameters.
+    MetadataError
+        If it is damaged.
+    """
+    key = f"{FOLDER}/{name}.json"
+    if path is not None:
+        url = parse_url(path)
+        store, key = open_store(url.base), url.name
+    new = Journal(store, key, dict(job), dict(plan))
+    if overwrite and not _unfinished(store, key, job):
+        return new
+    found = Journal.find(store, key)
+    if found is None or (found.finished and not found.is_of(job)):
+        return new
+    found.check(job)
+    return found
+
+
+def _unfinished(store: Store, key: str, job: Mapping[str, Any]) -> bool:
+    """Tell whether there is an unfinished journal of this very job, which goes on whatever ``overwrite`` says."""
+    try:
+        found = Journal.find(store, key)
+    except ValueError:
+        return False
+    return found is not None and not found.finished and found.is_of(job)
+
+
+def fingerprint(volume: Volume) -> str:
+    """Return what changes when a source changes: of a stack the names, sizes and times of its files, else its info.
+
+    Chunks of volumes are not looked at.
+    """
+    mark = hashlib.sha256()
+    fmt = volume.array().fmt
+    if isinstance(fmt, Stack):
+        folder, _ = split_selector(resolve(volume.cloudpath))
+        for name in fmt.files:
+            state = os.stat(os.path.join(folder.path, name))  # noqa: PTH116, PTH118 - one call for each of many files
+            mark.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+    else:
+        for key, data in sorted(fmt.metadata().items()):
+            mark.update(key.encode() + b"\0" + data)
+    return mark.hexdigest()
+
+
+def check_unchanged(volume: Volume | None, before: str | None) -> None:
+    """Refuse a result that was made of a source that changed meanwhile.
+
+    Raises
+    ------
+    StorageError
+        If it did.
+    """
+    if volume is not None and before is not None and fingerprint(volume) != before:
+        raise StorageError(
+            "the source changed while it was read: its files have other sizes or times than when the job began. "
+            "overwrite=True (--overwrite) starts over",
+            url=volume.cloudpath,
+        )

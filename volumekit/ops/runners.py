@@ -1,0 +1,247 @@
+"""Where tasks run: threads of this process, processes of this machine, a Dask cluster.
+
+All are executors in the manner of `concurrent.futures`; what differs is whether a task can be told to stop and can
+report bytes while it is under way (threads), or only when it is done.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from typing import Any, Protocol, Self
+
+from volumekit.errors import OptionError
+from volumekit.ops.plan import Plan, Stage, Task
+
+Report = Callable[[int], None]
+"""Told of bytes done since the last call; raises `Stopped` when the task should end."""
+
+Work = Callable[[Task, Report], None]
+"""Does one task. To be run elsewhere it must pickle, so it is an object with ``__call__`` rather than a closure."""
+
+Bar = Callable[[int], object]
+
+
+class Stopped(Exception):
+    """The job is ending; this task's outcome no longer matters."""
+
+
+class Runner(Protocol):
+    """Where tasks run; a context manager that ends what is left when its block ends."""
+
+    def __enter__(self) -> Self:
+        """Start."""
+
+    def __exit__(self, *error: object) -> None:
+        """End, after the tasks under way."""
+
+    def begin(self, work: Work, bar: Bar | None) -> None:
+        """Say what tasks do, and who is told of bytes done."""
+
+    def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
+        """Return how many tasks of a stage to have under way at once."""
+
+    def submit(self, task: Task) -> Future[None]:
+        """Start a task."""
+
+    def stop(self) -> None:
+        """Tell the tasks under way that their outcome no longer matters."""
+
+
+class _Pool:
+    """A runner on an executor.
+
+    Attributes
+    ----------
+    executor : Executor
+        Made when the runner is entered.
+    """
+
+    executor: Executor
+
+    def __init__(self) -> None:
+        self._stack, self._lock = ExitStack(), threading.Lock()
+        self._work: Work | None = None
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def begin(self, work: Work, bar: Bar | None) -> None:
+        """Say what tasks do, and who is told of bytes done."""
+        self._work, self._bar = work, bar
+
+    def _tell(self, count: int) -> None:
+        if count and self._bar is not None:
+            with self._lock:
+                self._bar(count)
+
+
+class Threads(_Pool):
+    """Threads of this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ending = threading.Event()
+
+    def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
+        """Return how many tasks fit into the plan's memory."""
+        return plan.parallel(stage, jobs)
+
+    def submit(self, task: Task) -> Future[None]:
+        """Start a task in a thread."""
+        if not hasattr(self, "executor"):
+            self.executor = self._stack.enter_context(ThreadPoolExecutor(64, thread_name_prefix="volumekit-task"))
+        return self.executor.submit(self._do, task)
+
+    def _do(self, task: Task) -> None:
+        assert self._work is not None
+        self._report(0)
+        self._work(task, self._report)
+
+    def _report(self, count: int) -> None:
+        if self._ending.is_set():
+            raise Stopped
+        self._tell(count)
+
+    def stop(self) -> None:
+        """Let the tasks under way notice at their next report."""
+        self._ending.set()
+
+
+class _Elsewhere(_Pool):
+    """Processes: tasks are sent there with all they need, and report when they are done."""
+
+    def submit(self, task: Task) -> Future[None]:
+        """Start a task in another process."""
+        assert self._work is not None
+        out: Future[None] = Future()
+        out.set_running_or_notify_cancel()
+
+        def finish(done: Future[int]) -> None:
+            try:
+                self._tell(done.result())
+                out.set_result(None)
+            except BaseException as error:
+                out.set_exception(error)
+
+        self._send(self._work, task).add_done_callback(finish)
+        return out
+
+    def _send(self, work: Work, task: Task) -> Future[int]:
+        return self.executor.submit(_do_elsewhere, work, task)
+
+
+class Processes(_Elsewhere):
+    """Processes of this machine, started by spawning.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise OptionError(f"processes is {count!r}; it is a positive number of processes")
+        self._count = count
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
+        self.executor = self._stack.enter_context(pool)
+
+    def _send(self, work: Work, task: Task) -> Future[int]:
+        try:
+            return super()._send(work, task)
+        except BrokenProcessPool:  # a process was killed: its tasks failed, and others take their place
+            self._start()
+            return super()._send(work, task)
+
+    def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
+        """Return how many tasks fit into the plan's memory, one per process."""
+        return plan.parallel(stage, self._count)
+
+    def stop(self) -> None:
+        """Forget the tasks that have not started; those under way go on to their end."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Dask(_Elsewhere):
+    """A Dask cluster; tasks that are lost with a worker are started again by Dask.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        The cluster.
+    """
+
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self._client = client
+        self.executor = client.get_executor(pure=False)
+
+    def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
+        """Return one task per worker process, times as many as the plan's memory lets a worker have."""
+        threads = [max(1, count) for count in self._client.nthreads().values()] or [1]
+        return max(1, sum(plan.parallel(stage, count) for count in threads))
+
+    def stop(self) -> None:
+        """Forget the tasks that have not started."""
+        self.executor.shutdown(wait=False)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it was killed: nobody would tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="volumekit-watch", daemon=True).start()
+
+
+def choose_runner(processes: int | None, client: Any) -> Runner:
+    """Return where tasks run: a Dask cluster, processes, or else threads.
+
+    Raises
+    ------
+    OptionError
+        If both are asked for.
+    """
+    if client is not None and processes is not None:
+        raise OptionError("tasks run in processes of this machine or on a Dask cluster; give processes or client")
+    if client is not None:
+        return Dask(client)
+    return Threads() if processes is None else Processes(processes)
+
+
+def _do_elsewhere(work: Work, task: Task) -> int:
+    """Do a task in another process; return the bytes it reported."""
+    counts = [0]
+
+    def report(count: int) -> None:
+        counts[0] += count
+
+    work(task, report)
+    return counts[0]
+
+
+def first_done(running: Iterable[Future[None]]) -> set[Future[None]]:
+    """Wait until at least one future is done; return those that are."""
+    return wait(running, return_when=FIRST_COMPLETED).done
