@@ -24,6 +24,7 @@ from volumekit.errors import (
 COMMANDS = {
     "convert": "Turn an image stack or a volume into a chunked volume with a pyramid.",
     "demo": "Show what it is like, on synthetic tissue or on your own images.",
+    "doctor": "Find out what works at a location: reading, writing, listing, conditional writes.",
     "downsample": "Add coarser levels to a volume.",
     "exists": "Tell which chunks are stored.",
     "export": "Write a part of a volume to an image, a TIFF or a folder of images.",

@@ -49,7 +49,7 @@ class FsspecStore(Store):
 
     def __init__(self, url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> None:
         fs, root = _filesystem(url, options or {})
-        self.url, self._root = str(url), root.rstrip("/")
+        self.url, self.root = str(url), root.rstrip("/")
         self.files = _adapter(fs)(fs, durable=durable)
         self.writable, self.listable = self.files.writable, self.files.listable
         self.conditional, self.headed = self.files.conditional, self.files.headed
@@ -85,9 +85,9 @@ class FsspecStore(Store):
         if not all(parts) or "." in parts or "\0" in key:
             raise StorageError(f"{key!r} cannot be the name of an object", url=self.url, key=key)
         if ".." not in parts:
-            return f"{self._root}/{key}" if self._root else key
-        path = posixpath.normpath(f"{self._root}/{key}")
-        if path.startswith("..") or path.split("/")[0] != self._root.split("/", maxsplit=1)[0]:
+            return f"{self.root}/{key}" if self.root else key
+        path = posixpath.normpath(f"{self.root}/{key}")
+        if path.startswith("..") or path.split("/")[0] != self.root.split("/", maxsplit=1)[0]:
             raise StorageError(f"{key!r} leads out of the top directory", url=self.url, key=key)
         return path
 
@@ -139,7 +139,7 @@ class FsspecStore(Store):
             raise UnsupportedError("this storage cannot be listed", url=self.url)
         folder, slash, start = prefix.rpartition("/")
         try:
-            path = self.path(folder) if folder else self._root
+            path = self.path(folder) if folder else self.root
         except StorageError:
             return
         token: Any = None
