@@ -12,13 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.bars import Bar, at_most_itself, at_most_more
-from benchmarks.data import CUTOUT, Data, Shape
+from benchmarks.data import Data, Shape
 from benchmarks.harness import Case, Contest, Sample
-from benchmarks.ours import BARE, CLOUDVOLUME, OURS, TENSORSTORE, VolumekitVolume, contestants, installed
+from benchmarks.ours import BARE, CLOUDVOLUME, OURS, TENSORSTORE, contestants, installed
 
 PEERS = (TENSORSTORE, CLOUDVOLUME)
 IMPORTS = {
@@ -39,8 +36,7 @@ def cases() -> Iterator[Case]:
 
 def peak_memory(data: Data) -> Contest:
     """Read a large box; samples are the growth of resident memory over the size of the box."""
-    path = _dataset(data)
-    probe = functools.partial(_probe, path=path, shape=data.extent.large)
+    probe = functools.partial(_probe, path=data.large, shape=data.extent.large)
 
     def contestant(name: str) -> Sample:
         def sample(_: int) -> float:
@@ -54,17 +50,6 @@ def peak_memory(data: Data) -> Contest:
         assert len(set(crcs.values())) == 1, f"not the same voxels: {crcs}"
 
     return Contest(contestants(contestant, PEERS), check, (at_most_itself(1.15, "1.15x the cutout"),), unit="x cutout")
-
-
-def _dataset(data: Data) -> Path:
-    path = data.empty()
-    VolumekitVolume.create(path, _repeated(data.image, data.extent.large), chunk=(CUTOUT,) * 3)
-    return path
-
-
-def _repeated(tile: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    index = [np.arange(n) % size for n, size in zip(shape, tile.shape, strict=True)]
-    return np.asfortranarray(tile[np.ix_(*index)])
 
 
 def _probe(name: str, *, path: Path, shape: Shape) -> dict[str, Any]:

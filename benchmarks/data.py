@@ -115,6 +115,14 @@ class Data:
         """Cells with 64-bit labels, (x, y, z), Fortran order."""
         return labels(self.extent.labels)
 
+    @functools.cached_property
+    def large(self) -> Path:
+        """A dataset in raw 64^3 chunks of the large extent: the image, over and over."""
+        path = self.empty()
+        index = [np.arange(n) % size for n, size in zip(self.extent.large, self.image.shape, strict=True)]
+        VolumekitVolume.create(path, np.asfortranarray(self.image[np.ix_(*index)]), chunk=(CUTOUT,) * 3)
+        return path
+
     def array(self, layout: Layout) -> NDArray[Any]:
         """Return the voxels a layout holds, (x, y, z)."""
         return self.labels if layout.labels else self.image

@@ -57,9 +57,27 @@ def test_it_is_the_voxels_indexed_from_0(made, index, chunks):
     volume, array = made
     lazy = volume.to_dask(chunks=chunks)
     assert (lazy.shape, lazy.dtype) == (array.shape, array.dtype)
-    read = lazy[index].compute()
-    np.testing.assert_array_equal(read, array[index])
-    assert type(read) is np.ndarray
+    for read in (lazy[index].compute(), lazy[index].compute(scheduler="sync"), *dask.compute(lazy[index])):
+        np.testing.assert_array_equal(read, array[index])
+        assert type(read) is np.ndarray
+
+
+def test_slices_of_slices(made):
+    volume, array = made
+    lazy = volume.to_dask(chunks=(16, 16, 8))
+    for steps in (
+        [np.s_[3:30, ::-1], np.s_[::-2, 4:9, 2], np.s_[1:, -1]],
+        [np.s_[..., 0], np.s_[5], np.s_[::3, ::-3], np.s_[1, 2]],
+        [np.s_[::-3], np.s_[::-2], np.s_[1:1]],
+        [np.s_[4:20], np.s_[[3, 1, 1]], np.s_[:, 2]],
+        [np.s_[4:20], np.s_[:, None], np.s_[..., 3:1:-1, :]],
+        [np.s_[np.int64(3)], np.s_[np.int64(-2) :]],
+    ):
+        part, expected = lazy, array
+        for step in steps:
+            part, expected = part[step], expected[step]
+            np.testing.assert_array_equal(part.compute(), expected)
+            np.testing.assert_array_equal(part.compute(scheduler="sync", optimize_graph=False), expected)
 
 
 @pytest.mark.parametrize("mip", [0, 1])
@@ -85,12 +103,29 @@ def test_memory_order_stays(made, stack):
             lazy.persist(),
             pickle.loads(pickle.dumps(lazy)),
         ):
-            computed = derived.compute()
-            assert computed.flags[flag], derived
-            assert computed.flags.owndata
+            for computed in (derived.compute(), *dask.compute(derived)):
+                assert computed.flags[flag], derived
+                assert computed.flags.owndata
         np.testing.assert_array_equal(lazy.compute(), array)
         np.testing.assert_array_equal(lazy.T.compute(), array.T)
         np.testing.assert_array_equal((lazy + 1).compute(), array + 1)
+
+
+def test_what_was_computed_is_the_callers_own(made):
+    volume, array = made
+    for lazy in (volume.to_dask(), volume.to_dask().persist()):
+        for scheduler in ("threads", "sync"):
+            lazy.compute(scheduler=scheduler)[:] = 0
+            dask.compute(lazy, scheduler=scheduler)[0][:] = 0
+        np.testing.assert_array_equal(lazy.compute(), array)
+
+
+def test_reading_into_place_uses_dasks_threads(made):
+    volume, _ = made
+    told = []
+    with dask.callbacks.Callback(posttask=lambda key, *rest: told.append(key)):
+        volume.to_dask(chunks=(16, 16, 8)).compute()
+    assert len(told) >= 3 * 2 * 3
 
 
 def test_unknown_shapes_still_work(made):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import wait
+from dataclasses import dataclass
 from typing import Any
 
 import dask
 import dask.array as da
+import dask.local
+import dask.threaded
 import numpy as np
 from dask.array.core import normalize_chunks, slices_from_chunks
 from dask.core import flatten
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 
 from volumekit.engine.pool import pool
 from volumekit.errors import OptionError
-from volumekit.volume.zero_based import ZeroBased
+from volumekit.volume.zero_based import ZeroBased, spelled
 
 MOST_BLOCKS = 1 << 20
 """Blocks along one axis; dask keeps a list of them."""
@@ -31,28 +34,88 @@ COPY_BYTES = 8 << 20
 Blocks = tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True)
+class Window:
+    """Which voxels of a level an array holds.
+
+    Attributes
+    ----------
+    array : ZeroBased
+        The level.
+    places : tuple of range
+        Positions along each axis of the level.
+    kept : tuple of int
+        Axes that the array has.
+    """
+
+    array: ZeroBased
+    places: tuple[range, ...]
+    kept: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, array: ZeroBased) -> Window:
+        """Return the window on all of a level."""
+        return cls(array, tuple(map(range, array.shape)), tuple(range(array.ndim)))
+
+    def cut(self, index: Any) -> Window | None:
+        """Return the window after indexing, None unless that is by slices and integers."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if not all(part is Ellipsis or type(part) in (slice, int) for part in parts):
+            return None
+        places, kept = list(self.places), list(self.kept)
+        for axis, part in zip(self.kept, spelled(index, len(kept)), strict=True):
+            found = places[axis][part]
+            places[axis] = found if isinstance(found, range) else range(found, found + 1)
+            if isinstance(part, int):
+                kept.remove(axis)
+        return Window(self.array, tuple(places), tuple(kept))
+
+    def read(self, chunks: Blocks, order: str, **how: Any) -> NDArray[Any]:
+        """Read block by block, each straight to its place in one new array."""
+        out = np.empty([sum(sizes) for sizes in chunks], self.array.dtype, order="F" if order == "F" else "C")
+        reads = [
+            dask.delayed(self._read, pure=False)(place, out[(*place, ...)]) for place in slices_from_chunks(chunks)
+        ]
+        dask.compute(reads, **how)
+        return out
+
+    def _read(self, index: tuple[slice, ...], out: NDArray[Any]) -> None:
+        part = self.cut(index)
+        if part is not None:
+            dropped = tuple(axis for axis in range(self.array.ndim) if axis not in self.kept)
+            self.array.read_into(part.places, np.expand_dims(out, dropped))
+
+
 class VolumeArray(da.Array):  # type: ignore[misc]
     """A dask array that is computed into the memory order of its blocks.
 
     dask itself collects blocks into C order; blocks in Fortran order, which is that of precomputed volumes, are
-    then transposed on the way, which takes ten times as long as reading them.
+    then transposed on the way, which takes ten times as long as reading them. Threads of this process read a part of
+    a volume straight into the result.
     """
 
     __slots__ = ()
 
     @classmethod
-    def wrap(cls, array: da.Array, order: str) -> VolumeArray:
+    def wrap(cls, array: da.Array, order: str, window: Window | None) -> VolumeArray:
         """Return an array as one that is computed into this memory order, ``"C"`` or ``"F"``."""
-        return _wrap(array.dask, array.name, array.chunks, array.dtype, array._meta, order)
+        return _wrap(array.dask, array.name, array.chunks, array.dtype, array._meta, order, window)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.wrap(super().__getitem__(index), self._order)
+        return self.wrap(super().__getitem__(index), self._order, self._window and self._window.cut(index))
 
     def __reduce__(self) -> Any:
-        return _wrap, (self.dask, self.name, self.chunks, self.dtype, self._meta, self._order)
+        return _wrap, (self.dask, self.name, self.chunks, self.dtype, self._meta, self._order, self._window)
 
     def _rebuild(self, *args: Any, **how: Any) -> VolumeArray:
-        return self.wrap(super()._rebuild(*args, **how), self._order)
+        return self.wrap(super()._rebuild(*args, **how), self._order, None)
+
+    def compute(self, **how: Any) -> Any:
+        """Return the voxels as a NumPy array; see `dask.array.Array.compute`."""
+        get = dask.base.get_scheduler(get=how.get("get"), scheduler=how.get("scheduler"), collections=[self])
+        if self._window is None or get not in (dask.threaded.get, dask.local.get_sync):
+            return super().compute(**how)
+        return self._window.read(self.chunks, self._order, **how)
 
     def __dask_postcompute__(self) -> Any:
         if any(math.isnan(n) for n in self.shape):
@@ -60,9 +123,9 @@ class VolumeArray(da.Array):  # type: ignore[misc]
         return _collect, (self.chunks, self._order)
 
 
-def _wrap(dsk: Any, name: str, chunks: Blocks, dtype: Any, meta: Any, order: str) -> VolumeArray:
+def _wrap(dsk: Any, name: str, chunks: Blocks, dtype: Any, meta: Any, order: str, window: Window | None) -> VolumeArray:
     array = VolumeArray(dsk, name, chunks, dtype, meta)
-    array._order = order
+    array._order, array._window = order, window
     return array
 
 
@@ -101,7 +164,7 @@ def as_dask(array: ZeroBased, chunks: Any) -> VolumeArray:
         name=f"volumekit-{tokenize(array, blocks)}",
         meta=np.empty((0,) * array.ndim, array.dtype),
     )
-    return VolumeArray.wrap(lazy, array.order)
+    return VolumeArray.wrap(lazy, array.order, Window.whole(array))
 
 
 def plan_blocks(array: ZeroBased, chunks: Any) -> Blocks:

@@ -73,24 +73,37 @@ class ZeroBased:
             voxels = voxels.T
         return voxels if post is None else voxels[post]
 
+    def read_into(self, places: Sequence[range], out: NDArray[Any]) -> None:
+        """Read every voxel of which these are the positions, into an array.
+
+        Parameters
+        ----------
+        places : sequence of range
+            The positions along each axis, none below 0.
+        out : numpy.ndarray
+            Of the shape that the ranges make.
+        """
+        if out.size == 0:
+            return
+        view = out[tuple(slice(None, None, -1 if place.step < 0 else 1) for place in places)]
+        if self.axes != XYZC:
+            view = view.T
+        spans = {}
+        for axis, origin, place in zip(self.axes, self._pick((*self.level.offset, 0)), places, strict=True):
+            rising = place[::-1] if place.step < 0 else place
+            spans[axis] = slice(rising.start + origin, rising.stop + origin, rising.step)
+        box = tuple(spans.get(axis, slice(0, 1)) for axis in XYZC)
+        self.volume.download(box, out=view if "c" in spans else view[..., np.newaxis])
+
     def _split(self, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
         """Return an index in global voxels, and what to index the voxels read with if it holds arrays."""
-        sides = zip(self._spelled(index), self.shape, self._pick((*self.level.offset, 0)), self.axes, strict=True)
+        sides = zip(spelled(index, self.ndim), self.shape, self._pick((*self.level.offset, 0)), self.axes, strict=True)
         moved = [_moved(*side) for side in sides]
         if all(post is None for _, post in moved):
             return tuple(part for part, _ in moved), None
         # NumPy puts the axes elsewhere where integers stand beside arrays, so it is NumPy that drops those axes.
         kept = tuple((slice(None) if isinstance(part, slice) else 0) if post is None else post for part, post in moved)
         return tuple(part if isinstance(part, slice) else slice(part, part + 1) for part, _ in moved), kept
-
-    def _spelled(self, index: Any) -> list[Any]:
-        """Return an index with one entry per axis."""
-        parts = list(index) if isinstance(index, tuple) else [index]
-        at = next((n for n, part in enumerate(parts) if part is Ellipsis), len(parts))
-        if len(parts) - (at < len(parts)) > self.ndim:
-            raise InvalidIndexError(f"{len(parts)} indices for an array of {self.ndim} axes ({', '.join(self.axes)})")
-        rest = [slice(None)] * (self.ndim - len(parts) + (at < len(parts)))
-        return [*parts[:at], *rest, *parts[at + 1 :]]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         whole = self.volume.__array__(dtype, copy)
@@ -105,6 +118,22 @@ class ZeroBased:
 
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, self.volume.__dask_tokenize__(), self.axes
+
+
+def spelled(index: Any, ndim: int) -> list[Any]:
+    """Return an index with one entry per axis.
+
+    Raises
+    ------
+    InvalidIndexError
+        If it has more.
+    """
+    parts = list(index) if isinstance(index, tuple) else [index]
+    at = next((n for n, part in enumerate(parts) if part is Ellipsis), len(parts))
+    after = parts[at + 1 :]
+    if at + len(after) > ndim:
+        raise InvalidIndexError(f"{at + len(after)} indices for an array of {ndim} axes")
+    return [*parts[:at], *[slice(None)] * (ndim - at - len(after)), *after]
 
 
 def _moved(part: Any, size: int, origin: int, axis: str) -> tuple[Any, NDArray[Any] | None]:
