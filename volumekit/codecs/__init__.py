@@ -20,7 +20,13 @@ CODECS = Registry(
         "raw": "volumekit.codecs.raw:Raw",
         "jpeg": "volumekit.codecs.jpeg:Jpeg",
         "png": "volumekit.codecs.png:Png",
+        "jxl": "volumekit.codecs.jxl:Jxl",
         "compressed_segmentation": "volumekit.codecs.compressed_segmentation:CompressedSegmentation",
+        "fpzip": "volumekit.codecs.fpzip:Fpzip[codecs]",
+        "kempressed": "volumekit.codecs.kempressed:Kempressed[codecs]",
+        "zfpc": "volumekit.codecs.zfpc:Zfpc",
+        "npz": "volumekit.codecs.npz:Npz",
+        "npz_uint8": "volumekit.codecs.npz_uint8:NpzUint8",
     },
 )
 """Codec classes by the name that formats give them."""

@@ -7,14 +7,13 @@ decoding 2.6 times slower. Constants have that type too, since numba makes a flo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from volumekit.compiled import kernel
+
 Block = tuple[int, int, int]
 _U = np.uint64
 _0, _1, _2, _5, _11, _24, _31, _32 = (_U(n) for n in (0, 1, 2, 5, 11, 24, 31, 32))
@@ -84,14 +83,7 @@ def _layout(channel: NDArray[Any], block: Block) -> _Layout:
     return _Layout(shape, size, _U(count), _U(min(math.prod(block), _MOST)), _U(channel.dtype.itemsize // 4))
 
 
-def _compiled(function: F) -> F:
-    try:
-        return cast(F, numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # nowhere to keep compiled code: compile once per process
-        return cast(F, numba.njit(nogil=True)(function))
-
-
-@_compiled
+@kernel
 def _check(words: Any, base: Any, layout: Any) -> int:
     """Return the first that is wrong: 1 the headers' place, 2 bits, 3 packed voxels, 4 table; or 0."""
     size = _U(words.size)
@@ -110,7 +102,7 @@ def _check(words: Any, base: Any, layout: Any) -> int:
     return worst % 5
 
 
-@_compiled
+@kernel
 def _label(words: Any, at: Any, wide: Any) -> Any:
     """Return the label of ``wide`` words at a place."""
     label = _U(words[at])
@@ -119,7 +111,7 @@ def _label(words: Any, at: Any, wide: Any) -> Any:
     return label
 
 
-@_compiled
+@kernel
 def _decode(out: Any, words: Any, base: Any, layout: Any) -> int:
     """Fill ``out``, the channel in Fortran order; return 4 if an index points beyond the data, else 0."""
     shape, block, wide, size, at = layout.shape, layout.block, layout.wide, _U(words.size), base
@@ -148,7 +140,7 @@ def _decode(out: Any, words: Any, base: Any, layout: Any) -> int:
     return 0
 
 
-@_compiled
+@kernel
 def _encode(voxels: Any, layout: Any) -> Any:
     """Return the words of the channel; none if a table would lie beyond 2**24 words."""
     shape, block, count, wide = layout.shape, layout.block, layout.count, layout.wide
@@ -179,7 +171,7 @@ def _encode(voxels: Any, layout: Any) -> Any:
     return out[:used]
 
 
-@_compiled
+@kernel
 def _twice(n: Any) -> Any:
     """Return a power of two of at least ``2 * n``: the size of a hash table for ``n`` entries."""
     size = _2
@@ -188,14 +180,14 @@ def _twice(n: Any) -> Any:
     return size
 
 
-@_compiled
+@kernel
 def _new_palette(most: Any) -> Any:
     labels, order = np.empty(most, _U), np.empty(most, _U)
     ranks, voxels = np.empty(most, _U), np.empty(most, _U)
     return _Palette(labels, order, ranks, voxels, np.empty(_twice(most), _U), np.zeros(_twice(most), _U))
 
 
-@_compiled
+@kernel
 def _with_room(out: Any, used: Any, needed: Any) -> Any:
     """Return ``out``, moved to larger memory if it is too small."""
     if needed <= _U(out.size):
@@ -206,7 +198,7 @@ def _with_room(out: Any, used: Any, needed: Any) -> Any:
     return larger
 
 
-@_compiled
+@kernel
 def _fill(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
     """Fill the palette with the labels of a block; return the sorted table and the bits of an index."""
     n = _number(palette, voxels, shape, cut)
@@ -222,7 +214,7 @@ def _fill(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
     return table, bits
 
 
-@_compiled
+@kernel
 def _sort(table: Any, order: Any) -> None:
     """Sort a table, and ``order`` along with it: Shell's sort with the gaps of Gonnet and Baeza-Yates.
 
@@ -240,7 +232,7 @@ def _sort(table: Any, order: Any) -> None:
             table[j], order[j] = label, entry
 
 
-@_compiled
+@kernel
 def _number(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
     """Number the labels of a block as they appear; return how many there are."""
     labels, slots, stamps, stamp = palette.labels, palette.slots, palette.stamps, cut.number + _1
@@ -263,7 +255,7 @@ def _number(palette: Any, voxels: Any, shape: Any, cut: Any) -> Any:
     return n
 
 
-@_compiled
+@kernel
 def _find(tables: Any, table: Any, out: Any, wide: Any) -> Any:
     """Return the slot of a table among the known ones, or the free slot where it belongs."""
     mask, n = _U(tables.slots.size) - _1, _U(table.size)
@@ -284,7 +276,7 @@ def _find(tables: Any, table: Any, out: Any, wide: Any) -> Any:
     return slot
 
 
-@_compiled
+@kernel
 def _pack(words: Any, bits: Any, block: Any, size: Any, palette: Any) -> None:
     """Write the voxels of a block as indices into its table."""
     for i in range(words.size):
@@ -301,7 +293,7 @@ def _pack(words: Any, bits: Any, block: Any, size: Any, palette: Any) -> None:
                 k += _1
 
 
-@_compiled
+@kernel
 def _append(out: Any, used: Any, table: Any, wide: Any) -> Any:
     """Write a table; return where it ends."""
     for label in table:

@@ -9,7 +9,7 @@ from typing import Any
 
 from volumekit.errors import ReadOnlyError
 from volumekit.formats.precomputed import Precomputed, create_info
-from volumekit.formats.precomputed.create import check_info, coarser_scale, make_scale
+from volumekit.formats.precomputed.create import check_info, coarser_scale, encoding_settings, make_scale
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.volume.geometry import Geometry
@@ -81,6 +81,8 @@ class Metadata(Geometry):
         encoding: str | None = None,
         chunk_size: Sequence[int] | None = None,
         info: dict[str, Any] | None = None,
+        encoding_level: int | None = None,
+        encoding_effort: int | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
         """Describe a level that is coarser than the finest; nothing is committed.
@@ -95,6 +97,8 @@ class Metadata(Geometry):
             Default: the finest level's.
         info : dict, optional
             Edit this info instead of the volume's.
+        encoding_level, encoding_effort : int, optional
+            As for `create_new_info`. Default: the finest level's settings, if its encoding is kept.
         **changes
             Further members of the scale.
 
@@ -104,7 +108,9 @@ class Metadata(Geometry):
             The new entry of ``scales``. It covers [floor(min / factor), ceil(max / factor)).
         """
         edited = self.info if info is None else info
-        scale = coarser_scale(edited["scales"][0], factor, encoding=encoding, chunk_size=chunk_size, **changes)
+        finest = edited["scales"][0]
+        settings = encoding_settings(encoding or finest["encoding"], encoding_level, encoding_effort)
+        scale = coarser_scale(finest, factor, encoding=encoding, chunk_size=chunk_size, **settings, **changes)
         kept = [old for old in edited["scales"] if list(old["resolution"]) != list(scale["resolution"])]
         ordered = sorted([*kept, scale], key=lambda s: [float(n) for n in s["resolution"]])
         edited["scales"][:] = ordered

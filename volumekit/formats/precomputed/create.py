@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from volumekit.errors import MetadataError, OptionError
+from volumekit.codecs import CODECS, get_codec
+from volumekit.errors import MetadataError, MissingExtraError, OptionError, UnsupportedError
 from volumekit.formats.precomputed.info import LAYER_TYPES, SETTINGS, VOLUME, Info, parse_levels
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds
+from volumekit.model.level import Level
 from volumekit.model.units import exact
+
+_LEVELS = {"jpeg": "jpeg_quality", "png": "png_level", "jxl": "jxl_quality", "fpzip": "fpzip_precision"}
+_EFFORTS = {"jxl": "jxl_effort"}
 
 
 def scale_key(resolution: Sequence[float]) -> str:
@@ -50,6 +55,34 @@ def make_scale(
     return scale
 
 
+def encoding_settings(encoding: str, level: int | None, effort: int | None) -> Info:
+    """Return the members of a scale that cloud-volume's ``encoding_level`` and ``encoding_effort`` stand for.
+
+    Parameters
+    ----------
+    encoding : str
+        The scale's encoding.
+    level : int, optional
+        ``jpeg_quality``, ``png_level``, ``jxl_quality`` or ``fpzip_precision``.
+    effort : int, optional
+        ``jxl_effort``.
+
+    Raises
+    ------
+    OptionError
+        If this encoding has no such setting.
+    """
+    settings: Info = {}
+    for option, value, names in (("encoding_level", level, _LEVELS), ("encoding_effort", effort, _EFFORTS)):
+        if value is None:
+            continue
+        if encoding not in names:
+            others = ", ".join(SETTINGS.get(encoding, ())) or "none"
+            raise OptionError(f"the encoding {encoding} has no {option}; its settings: {others}")
+        settings[names[encoding]] = _number(value)
+    return settings
+
+
 def _number(value: float) -> int | float:
     return int(value) if float(value).is_integer() else float(value)
 
@@ -85,8 +118,8 @@ def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: An
         encoding=encoding,
         block_size=finer.get("compressed_segmentation_block_size", (8, 8, 8)),
     )
-    kept = SETTINGS[:4] if encoding == finer["encoding"] else ()
-    return {**scale, **{name: finer[name] for name in kept if name in finer}, **changes}
+    kept = SETTINGS.get(encoding, ()) if encoding == finer["encoding"] else ()
+    return {**{name: finer[name] for name in kept if name in finer}, **scale, **changes}
 
 
 def create_info(
@@ -104,6 +137,8 @@ def create_info(
     max_mip: int = 0,
     factor: Sequence[int] = (2, 2, 1),
     redirect: str | None = None,
+    encoding_level: int | None = None,
+    encoding_effort: int | None = None,
     **more: Any,
 ) -> Info:
     """Return a new info as a plain dict that callers may edit.
@@ -134,6 +169,10 @@ def create_info(
         Factor from one scale to the next.
     redirect : str, optional
         Another location that readers should use instead.
+    encoding_level : int, optional
+        ``jpeg_quality``, ``jxl_quality``, ``png_level`` or ``fpzip_precision``, as the encoding has it.
+    encoding_effort : int, optional
+        ``jxl_effort``.
     **more
         Further members of the first scale, such as ``jpeg_quality`` or ``sharding``.
 
@@ -152,7 +191,7 @@ def create_info(
             encoding=encoding,
             block_size=compressed_segmentation_block_size,
         )
-        scales = [{**scale, **more}]
+        scales = [{**scale, **encoding_settings(encoding, encoding_level, encoding_effort), **more}]
         for _ in range(max_mip):
             scales.append(coarser_scale(scales[-1], factor))
     except (TypeError, ValueError) as error:
@@ -195,3 +234,16 @@ def check_info(info: Mapping[str, Any]) -> None:
     for level in levels:
         if level.error and level.sharding is None:
             raise OptionError(level.error)
+        _check_settings(level)
+
+
+def _check_settings(level: Level) -> None:
+    """Refuse settings that the encoding has, but not for such voxels: encode one, and see."""
+    if level.error or level.codec.name not in CODECS:
+        return
+    try:
+        get_codec(level.codec).encode(np.zeros((1, 1, 1, level.channels), level.dtype))
+    except UnsupportedError as error:
+        raise OptionError(error.message) from error
+    except MissingExtraError:
+        return

@@ -21,13 +21,16 @@ LAYER_TYPES = ("image", "segmentation")
 MAX_COORDINATE = 2**62 - 2
 MAX_CHUNK_BYTES = 2**32
 VOLUME = "neuroglancer_multiscale_volume"
-SETTINGS = (
-    "jpeg_quality",
-    "png_level",
-    "jxl_quality",
-    "jxl_effort",
-    "compressed_segmentation_block_size",
-)
+SETTINGS = {
+    "jpeg": ("jpeg_quality",),
+    "png": ("png_level",),
+    "jxl": ("jxl_quality", "jxl_effort", "jxl_decodingspeed"),
+    "compressed_segmentation": ("compressed_segmentation_block_size",),
+    "fpzip": ("fpzip_precision",),
+    "zfpc": ("zfpc_rate", "zfpc_precision", "zfpc_tolerance", "zfpc_correlated_dims"),
+}
+"""Members of a scale that are settings of its encoding, by encoding."""
+
 
 Info = dict[str, Any]
 
@@ -167,7 +170,7 @@ def _codec(scale: Mapping[str, Any]) -> CodecSpec:
     encoding = scale.get("encoding")
     if not isinstance(encoding, str):
         raise MetadataError(f"encoding is {encoding!r}, not a name", key="info")
-    settings = {name: scale[name] for name in SETTINGS if name in scale}
+    settings = {name: scale[name] for name in SETTINGS.get(encoding, ()) if name in scale}
     if encoding == "compressed_segmentation":
         name = "compressed_segmentation_block_size"
         settings[name] = tuple(_three(settings.get(name), name, least=1))
