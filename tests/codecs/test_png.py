@@ -109,3 +109,13 @@ def test_impossible_levels(level):
 def test_the_level_is_used():
     chunk = TestPng().sample((40, 40, 10), "uint8", 1) % 4
     assert len(Png(png_level=9).encode(chunk)) < len(Png(png_level=0).encode(chunk)) / 2
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+@pytest.mark.parametrize("shape", [(1, 40, 30, 1), (1, 300, 300, 3), (2, 90, 90, 2), (3, 2000, 1, 4), (1, 1, 1, 1)])
+def test_rows_of_few_voxels(shape, level, rng):
+    for dtype in (U1, np.dtype("u2")):
+        chunk = rng.integers(0, 1 << 8 * dtype.itemsize, shape, dtype)
+        np.testing.assert_array_equal(
+            Png(png_level=level).decode(Png(png_level=level).encode(chunk), shape, dtype), chunk
+        )

@@ -12,6 +12,7 @@ from volumekit.testing.formats import FormatConformance
 class PrecomputedConformance(FormatConformance):
     encoding = "raw"
     settings: ClassVar = {}
+    members: ClassVar = {}
     offsets = ((0, 0, 0), (5, 1, 1 << 33), (-9, 7, -1000))
     native = True
     compressions = (None, "gzip")
@@ -40,6 +41,7 @@ class PrecomputedConformance(FormatConformance):
             "chunk_size": layout.chunk,
             "encoding": self.encoding,
             **self.settings,
+            **self.members,
         }
         if self.encoding == "compressed_segmentation":
             scale["compressed_segmentation_block_size"] = (8, 8, 8)
@@ -50,9 +52,9 @@ class PrecomputedConformance(FormatConformance):
             "multiscale_metadata": volume,
             "scale_metadata": scale,
         }
-        array = ts.open(spec, create=True, context=ts.Context()).result()
-        array.write(voxels).result()
-        files = array.kvstore
+        place = ts.Context()
+        ts.open(spec, create=True, context=place).result().write(voxels).result()
+        files = ts.KvStore.open("memory://", context=place).result()
         return {key.decode(): files.read(key).result().value for key in files.list().result()}
 
 

@@ -7,7 +7,7 @@ pool as it arrives, and nothing is copied twice. Chunks that live in one object 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from volumekit.storage.base import Change, Future, Store, Value, chain, done, ga
 
 WINDOW = 8 << 20
 """Stored bytes under way at once."""
+
+SHARED_WINDOW = 128 << 20
+"""Voxels under way at once, in bytes, where objects hold many chunks: such an object is written from memory."""
 
 LEAST, MOST = 6, 64
 """Bounds of the number of objects under way at once: all cores stay busy, also behind a slow network."""
@@ -101,19 +104,22 @@ class Direct:
         progress : callable, optional
             Told of bytes written.
         """
-        groups = self._groups(parts(self._level, low, high, step))
-        units = (self._save(group, array, outcome, progress) for group in groups)
-        yield from overlap(units, depth=self._depth, finish=True)
-
-    def _groups(self, found: Iterable[Part]) -> Iterator[list[Part]]:
-        """Put together what lives in one object."""
+        found = parts(self._level, low, high, step)
         if not self._shared:
-            yield from ([part] for part in found)
+            units = (self._save([part], array, outcome, progress) for part in found)
+            yield from overlap(units, depth=self._depth, finish=True)
             return
+        groups = self._groups(found)
+        largest = max(sum(array[part.at].nbytes for part in group) for group in groups)
+        units = (self._save(group, array, outcome, progress) for group in groups)
+        yield from overlap(units, depth=max(1, min(LEAST, SHARED_WINDOW // largest)), finish=True)
+
+    def _groups(self, found: Iterable[Part]) -> Collection[list[Part]]:
+        """Put together what lives in one object."""
         groups: dict[str, list[Part]] = {}
         for part in found:
             groups.setdefault(self._objects.group(self._chunks.key(part.cell)), []).append(part)
-        yield from groups.values()
+        return groups.values()
 
     def _save(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,11 @@ def present(array: LevelArray, box: Bbox) -> NDArray[np.bool_]:
         raise OptionError(f"a report on {math.prod(shape):,} chunks takes too much memory; choose a box")
     grid = np.zeros(shape, bool)
     prefix = array.fmt.prefix(array.level)
-    if prefix is not None and _lists(array, grid.size * array.channel_cells):
-        answers: Iterable[bool] = map(set(array.objects.list(prefix)).__contains__, array.keys(box))
+    if array.shared:
+        held = {key for keys in _members(array, array.keys(box)) for key in keys}
+        answers: Iterable[bool] = map(held.__contains__, array.keys(box))
+    elif prefix is not None and _lists(array, grid.size * array.channel_cells):
+        answers = map(set(array.objects.list(prefix)).__contains__, array.keys(box))
     else:
         answers = _ask(array, array.keys(box))
     flat = np.fromiter(answers, bool, count=grid.size * array.channel_cells)
@@ -92,9 +95,22 @@ def _ask(array: LevelArray, keys: Iterable[str]) -> Iterator[bool]:
         yield waiting.popleft().result() is not None
 
 
+def _members(array: LevelArray, keys: Iterable[str]) -> Iterator[Collection[str]]:
+    """Yield what is stored in each object that any of these chunks lives in, some of them at a time."""
+    waiting: deque[Future[Collection[str]]] = deque()
+    for group in {array.objects.group(key): None for key in keys}:
+        waiting.append(array.objects.keys_in(group))
+        if len(waiting) >= IN_FLIGHT:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
 def any_present(array: LevelArray) -> bool:
     """Tell whether a level has any chunk; a few are looked for before all are listed."""
     prefix = array.fmt.prefix(array.level)
+    if array.shared and not array.objects.listable:
+        return any(_members(array, array.keys(array.level.bounds)))
     if not array.objects.listable or prefix is None:
         return any(_ask(array, array.keys(array.level.bounds)))
     if any(_ask(array, _sample(array))):
@@ -113,25 +129,32 @@ def _sample(array: LevelArray) -> Iterator[str]:
 
 
 def clear(array: LevelArray) -> None:
-    """Remove all chunks of a level, whatever grid they were stored on."""
+    """Remove all chunks of a level, whatever grid and whatever shards they were stored on."""
     prefix = array.fmt.prefix(array.level)
-    if prefix is None or not array.objects.listable:
+    if prefix is None or not array.files.listable:
         delete(array, array.level.bounds)
         return
-    stored = [key for key in array.objects.list(prefix) if array.fmt.is_chunk(array.level, key)]
-    _remove(array, stored)
+    stored = (key for key in list(array.files.list(prefix)) if array.fmt.is_chunk(array.level, key))
+    _remove(array, (array.files.commit({key: None}) for key in stored))
 
 
 def delete(array: LevelArray, box: Bbox) -> None:
-    """Remove the chunks of a box that sits on the chunk grid."""
-    _remove(array, array.keys(box))
+    """Remove the chunks of a box that sits on the chunk grid; those of one object in one go."""
+    if not array.shared:
+        _remove(array, (array.objects.commit({key: None}) for key in array.keys(box)))
+        return
+    groups: dict[str, dict[str, None]] = {}
+    for key in array.keys(box):
+        groups.setdefault(array.objects.group(key), {})[key] = None
+    _remove(array, (array.objects.commit(gone) for gone in groups.values()))
 
 
-def _remove(array: LevelArray, keys: Iterable[str]) -> None:
+def _remove(array: LevelArray, work: Iterable[Future[Any]]) -> None:
+    """Wait for what removes chunks, some of it at a time."""
     waiting: deque[Future[Any]] = deque()
     try:
-        for key in keys:
-            waiting.append(array.objects.commit({key: None}))
+        for future in work:
+            waiting.append(future)
             if len(waiting) >= IN_FLIGHT:
                 waiting.popleft().result()
         while waiting:

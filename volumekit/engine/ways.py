@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,7 @@ from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
 from volumekit.model.level import F_ORDER, Level
-from volumekit.storage import open_container
+from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.suffix import SuffixStore
 from volumekit.storage.translate import translate
@@ -51,7 +50,8 @@ class Ways:
 
     def __init__(self, store: Store, fmt: Format, level: Level, options: IOOptions) -> None:
         if level.error is not None:
-            kind = MetadataError if level.sharding is None else UnsupportedError
+            unknown = level.sharding is not None and level.sharding.kind not in CONTAINERS
+            kind = UnsupportedError if unknown else MetadataError
             raise kind(level.error, url=store.url, key=level.key)
         self.store, self.fmt, self.level, self.options = store, fmt, level, options
         self._order = "F" if level.order == F_ORDER else "C"
@@ -61,8 +61,18 @@ class Ways:
     def objects(self) -> Store:
         """The store of this level's chunks, containers and compression suffixes resolved."""
         container = self.fmt.container(self.level)
-        if container is not None:
-            return open_container(self.store, container, executor=pool(self.options.threads))
+        if container is None:
+            return self.files
+        return open_container(self.store, container, executor=pool(self.options.threads))
+
+    @functools.cached_property
+    def shared(self) -> bool:
+        """Whether objects hold many chunks of this level."""
+        return self.fmt.container(self.level) is not None
+
+    @functools.cached_property
+    def files(self) -> Store:
+        """The store of this level's objects, compression suffixes resolved."""
         if not self.store.suffixed or not self.fmt.writable:
             return self.store
         return SuffixStore(
@@ -71,7 +81,7 @@ class Ways:
             level=self.options.compress_level,
             prefix=self.fmt.prefix(self.level) or "",
             executor=pool(self.options.threads),
-            limit=_most_bytes(self.level),
+            limit=self.level.most_bytes,
         )
 
     @functools.cached_property
@@ -161,11 +171,6 @@ class Ways:
 
     def _named(self, error: Exception, domain: Domain) -> BaseException:
         return translate(error, url=self.store.url, key=self.level.key, box=to_box(domain))
-
-
-def _most_bytes(level: Level) -> int:
-    """Return more bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
-    return 2**16 + 4 * math.prod(level.cell) * max(8, level.dtype.itemsize)
 
 
 def to_domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:

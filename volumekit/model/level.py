@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -40,10 +41,22 @@ class CodecSpec:
 
 @dataclass(frozen=True)
 class Sharding:
-    """How a format packs chunks into larger objects; ``parameters`` as the format spells them."""
+    """How a format packs chunks into larger objects, its shards.
+
+    Parameters
+    ----------
+    kind : str
+        The format's name for it.
+    parameters : Mapping
+        As the format spells them.
+    shape : tuple of int, optional
+        Shape of a shard, (x, y, z) voxels; None where chunks are scattered over the shards. Shards are cut at the end
+        of the level.
+    """
 
     kind: str
     parameters: Mapping[str, Any]
+    shape: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,11 @@ class Level:
         """Shape of the largest chunk there is: a chunk ends where the level ends."""
         x, y, z, c = (min(a, b) for a, b in zip(self.chunk, self.shape, strict=True))
         return x, y, z, c
+
+    @functools.cached_property
+    def most_bytes(self) -> int:
+        """More bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
+        return 2**16 + 4 * math.prod(self.cell) * max(8, self.dtype.itemsize)
 
     @functools.cached_property
     def offset(self) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from volumekit.ops.journal import Journal
 
 _BATCH = 512
+_SHARD = re.compile(r"[0-9a-f]+\.(?:shard|index|data)")
 
 
 def prepare(
@@ -127,7 +129,7 @@ def _keys(info: bytes) -> list[str]:
 
 
 def remove_chunks(store: Store, key: str) -> None:
-    """Remove what looks like a chunk from a level's folder; other files there are left alone."""
+    """Remove what looks like a chunk, or a shard of them, from a level's folder; other files there are left alone."""
     names = _chunks(store, key)
     while batch := list(itertools.islice(names, _BATCH)):
         store.commit(dict.fromkeys(batch)).result()
@@ -137,11 +139,18 @@ def _chunks(store: Store, key: str) -> Any:
     if not store.listable:
         return
     for name in list(store.list(f"{key.strip('/')}/")):
-        try:
-            parse_chunk_name(name.rsplit("/", 1)[-1])
-        except OptionError:
-            continue
-        yield name
+        if _is_chunk(name.rsplit("/", 1)[-1]):
+            yield name
+
+
+def _is_chunk(name: str) -> bool:
+    if _SHARD.fullmatch(name):
+        return True
+    try:
+        parse_chunk_name(name)
+    except OptionError:
+        return False
+    return True
 
 
 def started(task: str, source: Any, **arguments: Any) -> dict[str, Any]:

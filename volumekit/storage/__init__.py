@@ -23,7 +23,13 @@ STORES = Registry(
     },
 )
 
-CONTAINERS = Registry("volumekit.containers", {"pages": "volumekit.storage.pages:PagesStore"})
+CONTAINERS = Registry(
+    "volumekit.containers",
+    {
+        "neuroglancer_uint64_sharded_v1": "volumekit.storage.shards:ShardedStore",
+        "pages": "volumekit.storage.pages:PagesStore",
+    },
+)
 """Stores inside files, by the kind that a format's `Container` names."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import Future as _Future
 from types import MappingProxyType
@@ -102,15 +102,18 @@ class Store(ABC):
             None if there is no such key.
         """
 
-    def peek(self, key: str) -> Value | None:
-        """Read a key in the calling thread, only to look at it: the stamp may be empty.
+    def peek(self, key: str, start: int | None = None, stop: int | None = None) -> Value | None:
+        """Read a key, or a range of it, in the calling thread, only to look at it.
+
+        The stamp is as good as that of `read` for telling whether an object changed between two peeks, and no good for
+        `commit`.
 
         Raises
         ------
         PermissionDeniedError, StorageError, CorruptChunkError
             As `read` does through its future.
         """
-        return self.read(key).result()
+        return self.read(key, start, stop).result()
 
     @abstractmethod
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
@@ -186,6 +189,10 @@ class Store(ABC):
         """Return the object a key lives in: itself, its shard, its cube."""
         return key
 
+    def keys_in(self, group: str) -> Future[Collection[str]]:
+        """Return the keys that are stored in an object, see `group`."""
+        return then(self.read(group, 0, 0), lambda value: () if value is None else (group,))
+
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with ``prefix``, in no particular order."""
@@ -214,7 +221,7 @@ def then(future: Future[S], step: Callable[[S], T], *, executor: Executor | None
     out: _Future[T] = _Future()
 
     def run(finished: Future[S]) -> None:
-        _settle(out, lambda: step(finished.result()))
+        settle(out, lambda: step(finished.result()))
 
     def finish(finished: Future[S]) -> None:
         if executor is None:
@@ -223,7 +230,7 @@ def then(future: Future[S], step: Callable[[S], T], *, executor: Executor | None
         try:
             executor.submit(run, finished)
         except RuntimeError as error:  # the interpreter is shutting down: the executor takes no more work
-            _settle(out, failed(error).result)
+            settle(out, failed(error).result)
 
     future.add_done_callback(finish)
     return out
@@ -248,21 +255,21 @@ def chain(
     """
     out: _Future[T] = _Future()
 
-    def settle(finished: Future[T]) -> None:
-        _settle(out, finished.result)
+    def finish(finished: Future[T]) -> None:
+        settle(out, finished.result)
 
     def run(finished: Future[S]) -> None:
         try:
             following = _next(finished, step, rescue)
-            following.add_done_callback(settle)
+            following.add_done_callback(finish)
         except BaseException as error:
-            settle(failed(error))
+            finish(failed(error))
 
     future.add_done_callback(run)
     return out
 
 
-def _settle(out: _Future[T], work: Callable[[], T]) -> None:
+def settle(out: _Future[T], work: Callable[[], T]) -> None:
     """Give a future its outcome, unless nobody waits for it any more."""
     if not out.set_running_or_notify_cancel():
         return
@@ -297,7 +304,7 @@ def gather(futures: Mapping[str, Future[T]]) -> Future[Mapping[str, T]]:
             left -= 1
             if left:
                 return
-        _settle(out, lambda: {key: future.result() for key, future in futures.items()})
+        settle(out, lambda: {key: future.result() for key, future in futures.items()})
 
     if not futures:
         return done({})

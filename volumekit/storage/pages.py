@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor
 from concurrent.futures import Future as _Future
 from contextlib import contextmanager
@@ -101,6 +101,10 @@ class PagesStore(Store):
     def group(self, key: str) -> str:
         """Return the file a page lives in."""
         return key.rpartition("#")[0]
+
+    def keys_in(self, group: str) -> Future[Collection[str]]:
+        """Return the pages of a file."""
+        return then(self.pages(group), lambda pages: [f"{group}#{n}" for n in range(len(pages))])
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the pages of the file that ``prefix`` starts with, or of the files whose pages were read."""

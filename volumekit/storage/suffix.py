@@ -97,8 +97,10 @@ class SuffixStore(Store):
         """Read whichever variant is there, decompressed; a range of a compressed one reads all of it."""
         return self._read(key, start, stop, PLAIN)
 
-    def peek(self, key: str) -> Value | None:
+    def peek(self, key: str, start: int | None = None, stop: int | None = None) -> Value | None:
         """Read whichever variant is there, decompressed, in the calling thread."""
+        if start is not None or stop is not None:
+            return self.read(key, start, stop).result()
         for _ in range(1 + len(self.seen)):  # a writer may move it meanwhile
             name = self._base.find([_stored(key, variant) for variant in VARIANTS]).result()
             if name is None:

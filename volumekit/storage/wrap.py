@@ -59,9 +59,9 @@ class ReadOnlyStore(Wrapper):
         super().__init__(base)
         self.writable, self.near = False, base.near
 
-    def peek(self, key: str) -> Value | None:
-        """Read a key in the calling thread."""
-        return self._base.peek(key)
+    def peek(self, key: str, start: int | None = None, stop: int | None = None) -> Value | None:
+        """Read a key, or a range of it, in the calling thread."""
+        return self._base.peek(key, start, stop)
 
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Fail."""
@@ -92,9 +92,9 @@ class PrefixStore(Wrapper):
         self._prefix = prefix if prefix.endswith("/") else f"{prefix}/"
         self.url, self.near = base.join(self._prefix).rstrip("/"), base.near
 
-    def peek(self, key: str) -> Value | None:
-        """Read a key in the calling thread."""
-        return self._base.peek(self._prefix + key)
+    def peek(self, key: str, start: int | None = None, stop: int | None = None) -> Value | None:
+        """Read a key, or a range of it, in the calling thread."""
+        return self._base.peek(self._prefix + key, start, stop)
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read a key, or a range of it."""

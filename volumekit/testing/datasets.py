@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,14 +47,23 @@ class Layout:
 
 @dataclass(frozen=True)
 class Place:
-    """A new dataset: where it is, and how its chunks are compressed."""
+    """A new dataset: where it is, how its chunks are compressed, and where they are if they share objects."""
 
     url: str
     store: Store
     compress: str | None
+    inside: Callable[[Store, Format], Store] = lambda store, fmt: store
+
+    def chunks(self, fmt: Format) -> Store:
+        """Return the store of the finest level's chunks, by key."""
+        return self.inside(self.store, fmt)
 
     def plant(self, fmt: Format, objects: Mapping[str, bytes | None]) -> None:
         """Store or delete (None) objects behind the format's back, chunks behind the suffix they have here."""
+        if fmt.container(fmt.levels[0]) is not None:
+            keys = {fmt.key(fmt.levels[0], cell) for cell in cells(fmt.levels[0])}
+            self.chunks(fmt).commit({key: data for key, data in objects.items() if key in keys}).result()
+            objects = {key: data for key, data in objects.items() if key not in keys}
         if self.compress is not None:
             objects = {
                 key if key in fmt.metadata() else key + SUFFIXES[self.compress]: data for key, data in objects.items()
@@ -124,6 +133,13 @@ class FormatCase:
         """
         raise NotImplementedError("give one independent way to make a dataset")
 
+    def inside(self, store: Store, fmt: Format) -> Store:
+        """Return the chunks of the finest level by key, read and written without the format's container.
+
+        Only formats whose objects hold many chunks need it.
+        """
+        return store
+
     def layouts(self) -> Iterator[Layout]:
         """Yield layouts with every data type, number of channels and offset."""
         for dtype, channels in itertools.product(self.dtypes, self.channels):
@@ -160,7 +176,7 @@ class FormatCase:
         """Yield a new place on every storage, with every compression."""
         for n, (protocol, method) in enumerate(itertools.product(self.protocols, self.compressions)):
             url = f"{protocol}://{tmp_path}/{n}"
-            yield Place(url, open_store(parse_url(url)), method)
+            yield Place(url, open_store(parse_url(url)), method, self.inside)
 
     def stored(self, tmp_path: Path, layout: Layout | None = None) -> Iterator[tuple[Place, Format, NDArray[Any]]]:
         """Yield a dataset that was made without the format, in every place: where, its format, its voxels."""

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from volumekit.errors import ReadOnlyError
-from volumekit.formats.precomputed import Precomputed, create_info
+from volumekit.formats.precomputed import Precomputed, create_info, create_sharding
 from volumekit.formats.precomputed.create import check_info, coarser_scale, encoding_settings, make_scale
+from volumekit.formats.precomputed.sharding import scale_sharding
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.volume.geometry import Geometry
@@ -73,6 +74,7 @@ class Metadata(Geometry):
         return self.scales[self.to_mip(mip)]
 
     create_new_info = staticmethod(create_info)
+    create_sharding = staticmethod(create_sharding)
 
     def add_scale(
         self,
@@ -80,6 +82,7 @@ class Metadata(Geometry):
         *,
         encoding: str | None = None,
         chunk_size: Sequence[int] | None = None,
+        sharding: bool | Mapping[str, Any] | None = None,
         info: dict[str, Any] | None = None,
         encoding_level: int | None = None,
         encoding_effort: int | None = None,
@@ -95,6 +98,8 @@ class Metadata(Geometry):
             Default: the finest level's.
         chunk_size : sequence of int, optional
             Default: the finest level's.
+        sharding : bool or dict, optional
+            As for `create_new_info`; default: like the finest level.
         info : dict, optional
             Edit this info instead of the volume's.
         encoding_level, encoding_effort : int, optional
@@ -110,7 +115,11 @@ class Metadata(Geometry):
         edited = self.info if info is None else info
         finest = edited["scales"][0]
         settings = encoding_settings(encoding or finest["encoding"], encoding_level, encoding_effort)
+        if sharding is not None:
+            changes["sharding"] = None
         scale = coarser_scale(finest, factor, encoding=encoding, chunk_size=chunk_size, **settings, **changes)
+        what = {"data_type": edited["data_type"], "num_channels": edited.get("num_channels", 1)}
+        scale |= scale_sharding(sharding or False, scale, **what)
         kept = [old for old in edited["scales"] if list(old["resolution"]) != list(scale["resolution"])]
         ordered = sorted([*kept, scale], key=lambda s: [float(n) for n in s["resolution"]])
         edited["scales"][:] = ordered

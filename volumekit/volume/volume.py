@@ -168,6 +168,7 @@ class Volume(Shared, Metadata, Arrays):
         encoding: str = "raw",
         max_mip: int = 0,
         factor: Sequence[int] = (2, 2, 1),
+        sharding: bool | Mapping[str, Any] = False,
         compress: str | bool | None = None,
         progress: bool | None = None,
         info: Mapping[str, Any] | None = None,
@@ -186,7 +187,7 @@ class Volume(Shared, Metadata, Arrays):
             Voxel size in nm, (x, y, z).
         voxel_offset : sequence of int
             Coordinates of the first voxel.
-        chunk_size, encoding, max_mip, factor
+        chunk_size, encoding, max_mip, factor, sharding
             As for `create_new_info`. Coarser levels are described but hold nothing yet.
         layer_type : {"image", "segmentation"}
             What the voxels mean.
@@ -222,6 +223,7 @@ class Volume(Shared, Metadata, Arrays):
                 chunk_size=chunk_size,
                 max_mip=max_mip,
                 factor=factor,
+                sharding=sharding,
             )
         volume = cls(url, info=info, compress=compress, progress=progress, **how)
         volume._make_room(overwrite=overwrite)

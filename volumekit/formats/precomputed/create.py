@@ -9,7 +9,8 @@ import numpy as np
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError, MissingExtraError, OptionError, UnsupportedError
-from volumekit.formats.precomputed.info import LAYER_TYPES, SETTINGS, VOLUME, Info, parse_levels
+from volumekit.formats.precomputed.info import LAYER_TYPES, SETTINGS, VOLUME, Info, is_wrong, parse_levels
+from volumekit.formats.precomputed.sharding import coarser_sharding, scale_sharding
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds
 from volumekit.model.level import Level
@@ -97,7 +98,7 @@ def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: An
     factor : sequence of int
         (x, y, z).
     **changes
-        Members that differ: ``encoding``, ``chunk_size``, ``key`` …
+        Members that differ: ``encoding``, ``chunk_size``, ``key`` …; ``sharding=None``: not sharded.
 
     Raises
     ------
@@ -119,7 +120,9 @@ def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: An
         block_size=finer.get("compressed_segmentation_block_size", (8, 8, 8)),
     )
     kept = SETTINGS.get(encoding, ()) if encoding == finer["encoding"] else ()
-    return {**{name: finer[name] for name in kept if name in finer}, **scale, **changes}
+    scale = {**{name: finer[name] for name in kept if name in finer}, **scale}
+    scale |= changes if "sharding" in changes else {**coarser_sharding(finer, scale), **changes}
+    return {name: value for name, value in scale.items() if name != "sharding" or value is not None}
 
 
 def create_info(
@@ -139,6 +142,7 @@ def create_info(
     redirect: str | None = None,
     encoding_level: int | None = None,
     encoding_effort: int | None = None,
+    sharding: bool | Mapping[str, Any] = False,
     **more: Any,
 ) -> Info:
     """Return a new info as a plain dict that callers may edit.
@@ -173,8 +177,11 @@ def create_info(
         ``jpeg_quality``, ``jxl_quality``, ``png_level`` or ``fpzip_precision``, as the encoding has it.
     encoding_effort : int, optional
         ``jxl_effort``.
+    sharding : bool or Mapping
+        Whether chunks are packed into larger files, and how: True: as `Volume.create_sharding` chooses, or the
+        ``sharding`` member of the info. Coarser scales are sharded like the first one.
     **more
-        Further members of the first scale, such as ``jpeg_quality`` or ``sharding``.
+        Further members of the first scale, such as ``jpeg_quality``.
 
     Raises
     ------
@@ -191,7 +198,9 @@ def create_info(
             encoding=encoding,
             block_size=compressed_segmentation_block_size,
         )
-        scales = [{**scale, **encoding_settings(encoding, encoding_level, encoding_effort), **more}]
+        what = {"data_type": _type_name(data_type), "num_channels": num_channels}
+        scale |= encoding_settings(encoding, encoding_level, encoding_effort)
+        scales = [{**scale, **scale_sharding(sharding or False, scale, **what), **more}]
         for _ in range(max_mip):
             scales.append(coarser_scale(scales[-1], factor))
     except (TypeError, ValueError) as error:
@@ -232,8 +241,8 @@ def check_info(info: Mapping[str, Any]) -> None:
     except MetadataError as error:
         raise OptionError(error.message) from error
     for level in levels:
-        if level.error and level.sharding is None:
-            raise OptionError(level.error)
+        if is_wrong(level):
+            raise OptionError(str(level.error))
         _check_settings(level)
 
 

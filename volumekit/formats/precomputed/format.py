@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError
-from volumekit.formats.base import Cell, Format, Native, WrongFormat
-from volumekit.formats.precomputed.info import VOLUME, Info, dump_info, load_info, parse_levels
+from volumekit.formats.base import Cell, Container, Format, Native, WrongFormat
+from volumekit.formats.precomputed.info import VOLUME, Info, dump_info, is_wrong, load_info, parse_levels
+from volumekit.model.chunk_names import ChunkNames
 from volumekit.model.level import Level
+from volumekit.model.sharding import ShardingSpec
 
-_CHUNK = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
+_CHUNK = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+|[0-9a-f]+\.(?:shard|index|data)")
 _LONG = 1 << 16
 _NATIVE = ("raw", "jpeg", "png", "compressed_segmentation")
 
@@ -61,7 +64,7 @@ class Precomputed(Format):
         if kind != VOLUME:
             raise MetadataError(f"the info file describes {kind!r}, which is no volume", key="info")
         volume = cls(info)
-        if all(level.error and level.sharding is None for level in volume.levels):
+        if all(is_wrong(level) for level in volume.levels):
             raise MetadataError(f"no scale of this volume can be opened: {volume.levels[0].error}", key="info")
         return volume
 
@@ -74,7 +77,7 @@ class Precomputed(Format):
         return f"{level.key}/"
 
     def is_chunk(self, level: Level, key: str) -> bool:
-        """Tell chunks from other files in a level's folder by their name."""
+        """Tell chunks, and shards, from other files in a level's folder by their name."""
         return _CHUNK.fullmatch(key.removeprefix(f"{level.key}/")) is not None
 
     def key(self, level: Level, cell: Cell) -> str:
@@ -84,7 +87,7 @@ class Precomputed(Format):
 
     def keys(self, level: Level, cells: tuple[range, range, range, range]) -> Iterator[str]:
         """Yield the keys of a box of cells, x fastest; five times faster than one by one."""
-        if level.sharding is not None or len(cells[0]) > _LONG:
+        if len(cells[0]) > _LONG:
             yield from super().keys(level, cells)
             return
         columns = [f"{level.key}/{_span(level, 0, x)}" for x in cells[0]]
@@ -105,6 +108,27 @@ class Precomputed(Format):
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a chunk."""
         return get_codec(level.codec).encode(chunk)
+
+    def container(self, level: Level) -> Container | None:
+        """Return the shards of a level that has some."""
+        if level.sharding is None:
+            return None
+        x, y, z, _ = level.chunk
+        parameters = {
+            "folder": level.key,
+            "sharding": ShardingSpec.parse(level.sharding.parameters),
+            "names": ChunkNames(level.key, level.offset, level.end, (x, y, z)),
+            "limit": level.most_bytes,
+        }
+        return Container(level.sharding.kind, parameters)
+
+    def flat(self) -> Precomputed:
+        """Return the same volume without shards: chunks have the same keys there."""
+        info = copy.deepcopy(self.info)
+        for scale in info["scales"]:
+            if isinstance(scale, dict):
+                scale.pop("sharding", None)
+        return Precomputed(info)
 
     def native(self, level: Level) -> Native | None:
         """Return TensorStore's spec; the info is passed along, so that TensorStore never reads it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError, MissingExtraError, OptionError
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import CodecSpec, Level, Sharding
+from volumekit.model.sharding import SHARDED, ShardingSpec
 
 DATA_TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 LAYER_TYPES = ("image", "segmentation")
@@ -94,6 +95,11 @@ def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
     return _unique(_level(scale, np.dtype(data_type), channels) for scale in scales)
 
 
+def is_wrong(level: Level) -> bool:
+    """Tell whether the info of a level makes no sense, rather than being of a later kind than this library."""
+    return level.error is not None and (level.sharding is None or level.sharding.kind == SHARDED)
+
+
 def _unique(levels: Iterable[Level]) -> tuple[Level, ...]:
     """Mark levels whose folder another level has already: they would overwrite each other's chunks."""
     seen: set[str] = set()
@@ -138,8 +144,8 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
     held = math.prod(min(a, b) for a, b in zip(chunk, size, strict=True))
     if held * channels * dtype.itemsize > MAX_CHUNK_BYTES:
         raise MetadataError(f"one chunk of scale {key!r} would take more than 4 GiB: {chunk}", key="info")
-    sharding, codec = scale.get("sharding"), _codec(scale)
-    misfit = _misfit(codec, dtype, channels)
+    codec = _codec(scale)
+    sharding, unknown = _sharding(scale.get("sharding"), size, chunk)
     return Level(
         key=key,
         bounds=Bbox(offset, end),
@@ -148,8 +154,8 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
         channels=channels,
         resolution=_resolution(scale),
         codec=codec,
-        sharding=Sharding("neuroglancer_uint64_sharded_v1", sharding) if isinstance(sharding, dict) else None,
-        error=misfit if sharding is None else _no_shards(key),
+        sharding=sharding,
+        error=unknown or _misfit(codec, dtype, channels),
         locked=bool(scale.get("locked", False)) or posixpath.normpath(key).startswith("../"),
     )
 
@@ -162,8 +168,23 @@ def _misfit(codec: CodecSpec, dtype: np.dtype[Any], channels: int) -> str | None
         return None
 
 
-def _no_shards(key: str) -> str:
-    return f"scale {key!r} is sharded, which this version cannot read"
+def _sharding(value: Any, size: Sequence[int], chunk: Sequence[int]) -> tuple[Sharding | None, str | None]:
+    """Return how a scale is sharded, and why nobody here knows that kind of sharding."""
+    if value is None:
+        return None, None
+    kind = value.get("@type") if isinstance(value, Mapping) else None
+    if kind is not None and kind != SHARDED:
+        return Sharding(str(kind), value), f"sharding {kind!r} is of a kind this version does not know"
+    spec = ShardingSpec.parse(value)
+    grid = [-(-n // c) for n, c in zip(size, chunk, strict=True)]
+    try:
+        shape = spec.shape(grid)
+    except OptionError as error:
+        raise MetadataError(f"a scale with so many chunks cannot be sharded: {error.message}", key="info") from error
+    if shape is None:
+        return Sharding(SHARDED, spec.to_json()), None
+    x, y, z = (n * c for n, c in zip(shape, chunk, strict=True))
+    return Sharding(SHARDED, spec.to_json(), (x, y, z)), None
 
 
 def _codec(scale: Mapping[str, Any]) -> CodecSpec:
