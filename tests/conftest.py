@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from volumekit.testing.fixtures import *  # noqa: F403
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -25,3 +27,8 @@ def ctrl_c_works() -> None:
     """Make Ctrl-C interrupt, also where pytest runs in the background of a shell, which ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def credentials_of_tests_only(no_credentials: pytest.MonkeyPatch) -> None:
+    """No test finds, or depends on, the credentials of whoever runs it."""
