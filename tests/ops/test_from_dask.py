@@ -261,6 +261,34 @@ def test_blocks_are_written_once(tmp_path, monkeypatch):
     assert all((a - o) % c == 0 for low in grids[0] for a, o, c in zip(low, OFFSET, CHUNK, strict=False))
 
 
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize("boxes", [True, False], ids=["shards are boxes", "chunks are scattered"])
+def test_shards(tmp_path, boxes, scheduler):
+    array = voxels(shape=(80, 70, 60))
+    sharding = {
+        "@type": "neuroglancer_uint64_sharded_v1",
+        "hash": "identity" if boxes else "murmurhash3_x86_128",
+        "preshift_bits": 3 if boxes else 0,
+        "minishard_bits": 3,
+        "shard_bits": 5 if boxes else 2,
+    }
+    storing = from_dask(lazy(array, 11), tmp_path / "v", chunk_size=(8, 8, 8), sharding=sharding, compute=False)
+    volume = storing.compute(scheduler=scheduler, num_workers=3)
+    shape = volume.levels[0].sharding.shape
+    assert shape == ((32, 32, 32) if boxes else None)
+    np.testing.assert_array_equal(Volume(tmp_path / "v")[:], array)
+
+
+def test_blocks_are_whole_shards(tmp_path, monkeypatch):
+    written = []
+    upload = Volume.upload
+    monkeypatch.setattr(Volume, "upload", lambda self, box, *a, **k: written.append(box) or upload(self, box, *a, **k))
+    array = voxels(shape=(80, 70, 60))
+    volume = from_dask(lazy(array, 11), tmp_path / "v", chunk_size=(8, 8, 8), sharding=True)
+    shape = volume.levels[0].sharding.shape
+    assert all(part.start % size == 0 for box in written for part, size in zip(box, shape, strict=False))
+
+
 def test_without_dask(tmp_path, monkeypatch):
     import sys
 

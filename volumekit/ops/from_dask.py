@@ -38,14 +38,15 @@ def from_dask(
     encoding: str = "raw",
     max_mip: int = 0,
     factor: Sequence[int] = (2, 2, 1),
+    sharding: bool | Mapping[str, Any] = False,
     info: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     **how: Any,
 ) -> Volume | Delayed:
     """Store a dask array as a new volume, or in a part of one that is there, block by block.
 
-    The array is rechunked along the volume's chunk grid, so that no two tasks touch one chunk: any scheduler, with
-    threads, processes or on several machines, may run them in any order.
+    The array is rechunked along the volume's chunk grid, so that no two tasks touch one chunk, nor one shard where
+    shards are boxes: any scheduler, with threads, processes or on several machines, may run them in any order.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def from_dask(
         chunk grid, unless the volume has ``non_aligned_writes``.
     compute : bool
         Whether to store now; else only what must be known is looked at, and nothing is written yet.
-    resolution, voxel_offset, chunk_size, layer_type, encoding, max_mip, factor, info, overwrite
+    resolution, voxel_offset, chunk_size, layer_type, encoding, max_mip, factor, sharding, info, overwrite
         Of a new volume, as for `Volume.from_numpy`.
     **how
         Further options of `Volume`.
@@ -91,7 +92,7 @@ def from_dask(
     else:
         size, channels = lazy.shape[:3], lazy.shape[3]
         place = (resolution, voxel_offset, size)
-        layout: dict[str, Any] = {"chunk_size": chunk_size, "max_mip": max_mip, "factor": factor}
+        layout: dict[str, Any] = {"chunk_size": chunk_size, "max_mip": max_mip, "factor": factor, "sharding": sharding}
         info = info or create_info(channels, layer_type, lazy.dtype.name, encoding, *place, **layout)
         volume = Volume(url, info=info, **how)
         plan = _Plan(volume, _low(volume, lazy, ()), fresh=True, overwrite=overwrite)
@@ -173,9 +174,11 @@ class _Plan:
         return delayed(self.end, pure=False)(begun, written)
 
     def blocks(self, array: dask.array.Array) -> tuple[tuple[int, ...], ...]:
-        """Return an array's blocks with their borders moved to the nearest borders of chunks."""
+        """Return an array's blocks with their borders moved to the nearest borders of chunks, or of shards."""
         level = self.volume._level()
-        axes = zip(array.chunks, self.low, (*level.offset, 0), level.chunk, strict=True)
+        shard = level.sharding.shape if level.sharding is not None else None
+        unit = level.chunk if shard is None else (*shard, level.chunk[3])
+        axes = zip(array.chunks, self.low, (*level.offset, 0), unit, strict=True)
         return tuple(_snapped(sizes, low - origin, chunk) for sizes, low, origin, chunk in axes)
 
     def begin(self) -> Volume:
