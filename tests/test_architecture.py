@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "volumekit").rglob("*.py"))
 LONGEST = 400
 PUBLIC = {
-    "Bbox", "ChunkReport", "Vec", "Volume", "VolumeCutout", "__version__", "convert", "downsample", "errors", "export",
-    "from_dask",
+    "Bbox", "Cache", "ChunkReport", "Vec", "Volume", "VolumeCutout", "__version__", "convert", "downsample", "errors",
+    "export", "from_dask",
 }  # fmt: skip
 IMPORT_SECONDS = 0.05
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from volumekit.cache.options import Cache
     from volumekit.model.bbox import Bbox
     from volumekit.model.vec import Vec
     from volumekit.ops.convert import convert
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Bbox": "volumekit.model.bbox",
+    "Cache": "volumekit.cache.options",
     "ChunkReport": "volumekit.volume.report",
     "Vec": "volumekit.model.vec",
     "Volume": "volumekit.volume.volume",
@@ -36,6 +38,7 @@ _WHERE = {
 
 __all__ = [
     "Bbox",
+    "Cache",
     "ChunkReport",
     "Vec",
     "Volume",

@@ -22,6 +22,7 @@ from volumekit.errors import (
 )
 
 COMMANDS = {
+    "cache": "Tell what is in the disk cache; fill it, empty it, check it.",
     "convert": "Turn an image stack or a volume into a chunked volume with a pyramid.",
     "demo": "Show what it is like, on synthetic tissue or on your own images.",
     "doctor": "Find out what works at a location: reading, writing, listing, conditional writes.",

@@ -14,7 +14,7 @@ from volumekit.formats.precomputed.sharding import scale_sharding
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.volume.geometry import Geometry
-from volumekit.volume.source import open_source, read_format
+from volumekit.volume.source import open_source, read_format, remembered
 
 
 class Metadata(Geometry):
@@ -146,7 +146,8 @@ class Metadata(Geometry):
 
     def refresh_info(self) -> dict[str, Any]:
         """Read the info again, and forget edits."""
-        self._format = read_format(self._store, self._url, options=self._options.storage_options)
+        store = remembered(self._store, self._url, self._options.cache)
+        self._format = read_format(store, self._url, options=self._options.storage_options)
         self._parsed = None
         self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()
@@ -242,6 +243,7 @@ class Metadata(Geometry):
             replace(url, format=self._url.format),
             durable=self._options.durable,
             options=self._options.storage_options,
+            cache=self._options.cache,
         )
         self._url, self._redirected = found, found.kvpath != url.kvpath
         self._parsed = self._provenance = None

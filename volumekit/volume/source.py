@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from volumekit.cache.options import Cache, folder_of
+from volumekit.cache.store import RememberedStore
 from volumekit.errors import (
     DatasetNotFoundError,
     ImageStackError,
@@ -46,7 +48,11 @@ def resolve(url: Any, fmt: str | None = None) -> URL:
 
 
 def open_source(
-    url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None
+    url: URL,
+    *,
+    durable: bool = False,
+    options: Mapping[str, Any] | None = None,
+    cache: Cache | None = None,
 ) -> tuple[URL, Store, Format]:
     """Open the dataset at a URL, redirects followed.
 
@@ -67,7 +73,7 @@ def open_source(
     seen: list[str] = []
     while True:
         store = open_store(split_selector(url)[0], durable=durable, options=options)
-        fmt = read_format(store, url, options=options)
+        fmt = read_format(remembered(store, url, cache), url, options=options)
         target = getattr(fmt, "info", {}).get("redirect")
         if not target:
             return replace(url, format=fmt.name), store, fmt
@@ -75,6 +81,13 @@ def open_source(
         url = resolve(target)
         if str(url) in seen or len(seen) > MAX_REDIRECTS:
             raise MetadataError(f"redirects lead nowhere: {' -> '.join([*seen, str(url)])}", url=seen[0])
+
+
+def remembered(store: Store, url: URL, cache: Cache | None) -> Store:
+    """Return the store of a dataset's metadata: with a cache, it answers also when the storage cannot be reached."""
+    if cache is None:
+        return store
+    return RememberedStore(store, posixpath.join(cache.directory, folder_of(url)))
 
 
 def split_selector(url: URL) -> tuple[URL, str | None]:

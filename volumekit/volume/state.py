@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from volumekit.cache.mirror import Mirror
+from volumekit.cache.options import Cache, folder_of
 from volumekit.engine.array import LevelArray
+from volumekit.engine.mirrored import MirroredArray
 from volumekit.engine.options import IOOptions
 from volumekit.errors import OptionError, ReadOnlyError, ScaleUnavailableError
 from volumekit.formats.base import Format
@@ -38,6 +41,7 @@ class Options:
     delete_black_uploads: bool = False
     lru_bytes: int = 0
     durable: bool = False
+    cache: Cache | None = None
     storage_options: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +122,7 @@ class State:
     _mip: int
     _redirected: bool
     _parsed: Any
+    _copy: Mirror | None = None
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -161,8 +166,22 @@ class State:
         if found is None:
             level = self._level(key[0])
             found = LevelArray(self._store, self._format, level, self._io_options(level, fill_missing))
+            mirror = self._mirror()
+            if mirror is not None and level.error is None:
+                found = MirroredArray(found, mirror)
             self._arrays[key] = found
         return found
+
+    def _mirror(self) -> Mirror | None:
+        """Return the disk cache of this dataset, if there is to be one; it is made when it is first needed."""
+        cache = self._options.cache
+        if cache is None:
+            return None
+        folder = folder_of(self._url)
+        if self._copy is None or (self._copy.cache, self._copy.folder) != (cache, folder):
+            self._copy = Mirror(cache, folder)
+            self._copy.describe(self._format.flat().metadata())
+        return self._copy
 
     def _io_options(self, level: Level, fill_missing: bool | None) -> IOOptions:
         options = self._options

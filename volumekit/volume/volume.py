@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from volumekit.cache.options import Cache
 from volumekit.engine.objects import any_present, clear, present
 from volumekit.errors import OptionError, ShapeError, UnsupportedError
 from volumekit.formats.base import Format
@@ -21,6 +22,7 @@ from volumekit.model.url import URL
 from volumekit.storage import open_store
 from volumekit.storage.base import Store
 from volumekit.volume.arrays import Arrays
+from volumekit.volume.cached import VolumeCache
 from volumekit.volume.metadata import Metadata
 from volumekit.volume.report import ChunkReport
 from volumekit.volume.shared import Shared
@@ -45,7 +47,11 @@ class Volume(Shared, Metadata, Arrays):
         precomputed is an error.
     autocrop : bool
         With ``bounded=False``: cut boxes at the bounds.
-    cache, cdn_cache, secrets
+    cache : bool, path or Cache
+        Whether to keep what is read on the disk: True for the usual place, a directory, or a `volumekit.Cache`.
+    cache_revalidate : {"open", "always", "never"} or float, optional
+        When what is in the cache is compared with the storage; see `volumekit.Cache`.
+    cdn_cache, secrets
         Reserved for remote storage.
     progress : bool, optional
         Whether to show progress bars. None: in interactive sessions, for what takes a while.
@@ -101,6 +107,7 @@ class Volume(Shared, Metadata, Arrays):
         fill_missing: bool | None = None,
         autocrop: bool = False,
         cache: Any = False,
+        cache_revalidate: str | float | None = None,
         cdn_cache: Any = False,
         progress: bool | None = None,
         info: Mapping[str, Any] | None = None,
@@ -117,7 +124,7 @@ class Volume(Shared, Metadata, Arrays):
         secrets: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _reject(cache=cache, cdn_cache=cdn_cache, at=at, secrets=secrets)
+        _reject(cdn_cache=cdn_cache, at=at, secrets=secrets)
         self._options = Options(
             bounded=bounded,
             fill_missing=fill_missing,
@@ -130,6 +137,7 @@ class Volume(Shared, Metadata, Arrays):
             delete_black_uploads=delete_black_uploads,
             lru_bytes=lru_bytes,
             durable=durable,
+            cache=Cache.of(cache, revalidate=cache_revalidate),
             storage_options=storage_options,
         )
         asked = resolve(url, format)
@@ -142,7 +150,7 @@ class Volume(Shared, Metadata, Arrays):
     def _open(self, url: URL, info: dict[str, Any] | None) -> None:
         durable, options = self._options.durable, self._options.storage_options
         if info is None:
-            found, store, fmt = open_source(url, durable=durable, options=options)
+            found, store, fmt = open_source(url, durable=durable, options=options, cache=self._options.cache)
             self._take(found, store, fmt, redirected=found.kvpath != url.kvpath)
             return
         if url.format not in (None, "precomputed"):
@@ -274,6 +282,11 @@ class Volume(Shared, Metadata, Arrays):
     def has_data(self, mip: Any = None) -> bool:
         """Tell whether any chunk of a mip is stored."""
         return any_present(self.array(self._mip if mip is None else self.to_mip(mip)))
+
+    @property
+    def cache(self) -> VolumeCache:
+        """The disk cache of this volume: what is in it, filling and emptying it."""
+        return VolumeCache(self)
 
     @property
     def image(self) -> Self:
