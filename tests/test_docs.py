@@ -15,7 +15,7 @@ from volumekit.cli.main import run
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ["README.md", "docs/volume.md", "docs/arrays.md", "docs/convert.md", "docs/doctor.md"]
+PAGES = ["README.md", "docs/volume.md", "docs/arrays.md", "docs/cache.md", "docs/convert.md", "docs/doctor.md"]
 
 
 @pytest.fixture

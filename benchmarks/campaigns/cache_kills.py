@@ -7,6 +7,7 @@ No voxel may be wrong, the budget holds within one chunk per process, and nobody
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import random
 import sys
@@ -58,7 +59,7 @@ def create(folder: Path) -> None:
     Volume.from_numpy(voxels, folder / "remote", chunk_size=CHUNK, progress=False)
 
 
-def read(folder: str, seed: int, counts: Any, until: float) -> None:
+def read(folder: str, seed: int, counts: Any, until: Any) -> None:
     """Read boxes until the time has come; count those that are right and those that are not."""
     from volumekit import Cache, Volume
 
@@ -66,7 +67,7 @@ def read(folder: str, seed: int, counts: Any, until: float) -> None:
     revalidate: Any = ("never", "open", "always")[seed % 3]
     cache = Cache(f"{folder}/cache", max_bytes=BUDGET, revalidate=revalidate)
     volume = Volume(f"{folder}/remote", cache=cache, progress=False)
-    while time.time() < until:
+    while time.time() < until.value:
         low = [int(random_state.integers(0, n - 40)) for n in SHAPE]
         high = [a + int(random_state.integers(1, 40)) for a in low]
         x, y, z = np.ogrid[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
@@ -74,7 +75,6 @@ def read(folder: str, seed: int, counts: Any, until: float) -> None:
         right = bool((np.asarray(found)[..., 0] == (x * 7 + y * 13 + z * 29 + 1).astype(np.uint8)).all())
         with counts.get_lock():
             counts[0 if right else 1] += 1
-            counts[2] = int(time.time())
 
 
 def held(folder: Path) -> int:
@@ -94,8 +94,7 @@ def run(folder: Path, *, seconds: float, readers: int = 8, every: float = 1.0, s
     """Let processes read, kill one after the other, and watch."""
     context: Any = multiprocessing.get_context("spawn")
     outcome, chosen = Outcome(), random.Random(seed)
-    counts = context.Array("q", 3)
-    until = time.time() + seconds + 3
+    counts, until = context.Array("q", 2), context.Value("d", math.inf)
 
     def start(n: int) -> BaseProcess:
         process: BaseProcess = context.Process(target=read, args=(str(folder), n, counts, until))
@@ -103,10 +102,13 @@ def run(folder: Path, *, seconds: float, readers: int = 8, every: float = 1.0, s
         return process
 
     running = [start(n) for n in range(readers)]
-    following, next_kill = readers, time.time() + 3
-    while time.time() < until:
+    while not sum(counts) and any(process.is_alive() for process in running):
+        time.sleep(0.02)
+    following, next_kill = readers, time.time() + every / 2
+    until.value = time.time() + seconds
+    while time.time() < until.value:
         outcome.most = max(outcome.most, held(folder))
-        if time.time() >= next_kill and time.time() < until - 2:
+        if time.time() >= next_kill:
             victim = chosen.randrange(readers)
             with counts.get_lock():  # whoever is killed does not hold it
                 running[victim].kill()

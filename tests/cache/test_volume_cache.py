@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.campaigns import cache_kills
 from volumekit import Bbox, Cache, Volume
 from volumekit.cache import repair
 from volumekit.cache.index import Index
@@ -389,3 +390,13 @@ def test_datasets_do_not_mix(tmp_path, voxels):
         for volume, expected in ((one, voxels), (two, 255 - voxels)):
             found = Volume(volume.cloudpath, cache=tmp_path / "cache")
             np.testing.assert_array_equal(found[:], expected)
+
+
+def test_readers_that_are_killed_harm_nobody(tmp_path):
+    """A quick sample of the campaign."""
+    cache_kills.create(tmp_path)
+    outcome = cache_kills.run(tmp_path, seconds=2, readers=3, every=0.5)
+    assert outcome.wrong == 0
+    assert outcome.reads > 0
+    assert outcome.kills > 0
+    assert outcome.most <= cache_kills.BUDGET + 3 * cache_kills.CHUNK_BYTES
