@@ -200,7 +200,7 @@ def test_impossible_lru_bytes(tmp_path, lru_bytes):
 
 def test_options_that_nothing_honours_yet_are_refused(tmp_path):
     volume, _ = make(tmp_path / "v")
-    for option in ({"cache": True}, {"at": {"t": 3}}, {"secrets": {"a": 1}}):
+    for option in ({"at": {"t": 3}}, {"secrets": {"a": 1}}):
         with pytest.raises(UnsupportedError):
             Volume(volume.cloudpath, **option)
 
