@@ -38,6 +38,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
 @click.option("--format", type=FORMAT, help="Format of DST, whatever its name says.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
 def command(src: str, dst: str, *, progress: bool | None, box: Any, dask: str | None, **how: Any) -> None:
     r"""Turn an image stack or a volume into a chunked volume with a pyramid.
@@ -53,5 +54,8 @@ def command(src: str, dst: str, *, progress: bool | None, box: Any, dask: str | 
 
     with cluster(dask) as client:
         volume = convert(src, dst, progress=watched(progress), box=box, client=client, **how)
+    if how["dry_run"]:
+        click.echo(volume)
+        return
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: {volume.dtype}, levels {sizes}")

@@ -17,13 +17,14 @@ from volumekit.errors import MissingChunkError, OptionError, UnsupportedError
 from volumekit.formats.precomputed import create_info
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
+from volumekit.ops.estimate import estimate
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
 from volumekit.ops.resume import check_unchanged, find_journal, fingerprint
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
-from volumekit.ops.target import finish, prepare, provenance_of, started
+from volumekit.ops.target import check_free, finish, prepare, provenance_of, started
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
@@ -57,13 +58,14 @@ def convert(
     memory: str | int = "1GB",
     jobs: int | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
     fill_missing: bool | None = None,
     format: str | None = None,  # noqa: A002 - the field's word
     progress: bool | None = None,
     processes: int | None = None,
     client: Any = None,
     journal: str | os.PathLike[str] | None = None,
-) -> Volume:
+) -> Volume | Any:
     """Convert images, an array or a volume to a volume with a pyramid of coarser levels.
 
     Every voxel of the source is read once and every chunk is written once, whole; memory stays within ``memory``
@@ -116,6 +118,8 @@ def convert(
         How many threads work; default: one per core.
     overwrite : bool
         Whether a dataset at ``dst`` may be replaced; it is removed first.
+    dry_run : bool
+        Whether to write nothing, and return an estimate of the time and the room it takes.
     fill_missing : bool, optional
         Whether missing chunks or images of the source count as background; default: as it was opened, or its rule.
     format : str, optional
@@ -131,8 +135,8 @@ def convert(
 
     Returns
     -------
-    Volume
-        The new volume.
+    Volume or Estimate
+        The new volume; with ``dry_run`` a `volumekit.ops.estimate.Estimate`, to be printed.
 
     Raises
     ------
@@ -209,13 +213,16 @@ def convert(
     )
     if voxel_size is None and not _sized(volume):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
+    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
+    build = Build(plan, shifted(source, shift), target, method, threads)
+    if dry_run:
+        check_free(target, overwrite=overwrite or (record is not None and record.saved))
+        return estimate(build)
     if record is None or not record.cleared:
         if overwrite:
             _check_whole(source, part)
         known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
         prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
-    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
-    build = Build(plan, shifted(source, shift), target, method, threads)
     build.run(progress=progress, verb="Converting", journal=record, runner=choose_runner(processes, client))
     check_unchanged(volume, None if record is None else record.job["state"])
     finish(target)
