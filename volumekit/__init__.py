@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from volumekit.ops.downsample import downsample
     from volumekit.ops.export import export
     from volumekit.ops.from_dask import from_dask
+    from volumekit.ops.transfer import transfer
     from volumekit.volume.cutout import VolumeCutout
     from volumekit.volume.report import ChunkReport
     from volumekit.volume.volume import Volume
@@ -34,6 +35,7 @@ _WHERE = {
     "errors": "volumekit",
     "export": "volumekit.ops.export",
     "from_dask": "volumekit.ops.from_dask",
+    "transfer": "volumekit.ops.transfer",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "errors",
     "export",
     "from_dask",
+    "transfer",
 ]
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "downsample": "Add coarser levels to a volume.",
     "exists": "Tell which chunks are stored.",
     "export": "Write a part of a volume to an image, a TIFF or a folder of images.",
+    "transfer": "Copy a volume or a part of it, chunk by chunk.",
     "info": "Tell what a volume is: levels, sizes, encodings.",
 }
 """What each command does; the module ``cli/<name>.py`` holds it as ``command``."""

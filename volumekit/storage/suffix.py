@@ -152,6 +152,21 @@ class SuffixStore(Store):
             error.url, error.key = self.url, name
             raise
 
+    def stored(self, key: str) -> Future[tuple[str, bytes] | None]:
+        """Return the variant that an object has and its bytes as they are stored; None if there is none."""
+
+        def fetch(found: str | None) -> Future[tuple[str, bytes] | None]:
+            if found is None:
+                return done(None)
+            variant = PLAIN if found == key else _variant(found)[1]
+            return then(self._base.read(found), lambda value: None if value is None else (variant, value.data))
+
+        return chain(self._base.find([_stored(key, variant) for variant in VARIANTS]), fetch)
+
+    def adopt(self, key: str, variant: str, packed: bytes) -> Future[bytes]:
+        """Store an object as it is stored elsewhere, and remove its other variants."""
+        return self._put(key, b"", variant, None, packed=packed)
+
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write or delete whatever variants of the keys there are."""
         self.variants()
@@ -193,12 +208,16 @@ class SuffixStore(Store):
         variant: str,
         condition: bytes | None,
         old: tuple[str, bytes | None] | None = None,
+        *,
+        packed: bytes | None = None,
     ) -> Future[bytes]:
         """Store one variant, then remove the others.
 
         Those others are removed that were there before, as they were; ``old``, the one that was read, must still be so.
+        ``packed`` is the object as it is to be stored, where that is known.
         """
-        packed = compress(data, variant, self._level) if variant else data
+        if packed is None:
+            packed = compress(data, variant, self._level) if variant else data
         name = _stored(key, variant)
         self.seen.add(variant)
 

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -282,6 +283,30 @@ class Volume(Shared, Metadata, Arrays):
     def has_data(self, mip: Any = None) -> bool:
         """Tell whether any chunk of a mip is stored."""
         return any_present(self.array(self._mip if mip is None else self.to_mip(mip)))
+
+    def transfer_to(self, cloudpath: Any, bbox: Any = None, mip: Any = None, **how: Any) -> Volume:
+        """Copy this volume, or a box of it, to another place; see `volumekit.transfer`.
+
+        Parameters
+        ----------
+        cloudpath : str or os.PathLike
+            Where to.
+        bbox : Bbox or slices, optional
+            In voxels of the mip; default: all of it.
+        mip : int or sequence of float, optional
+            Default: the current one.
+        **how
+            Further options of `volumekit.transfer`.
+
+        Returns
+        -------
+        Volume
+            The target.
+        """
+        transfer = import_module("volumekit.ops.transfer").transfer  # by name: it stands upon volumes
+        number = self._mip if mip is None else self.to_mip(mip)
+        target: Volume = transfer(self, cloudpath, box=bbox, mips=number, **how)
+        return target
 
     @property
     def cache(self) -> VolumeCache:

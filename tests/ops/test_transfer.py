@@ -1,0 +1,156 @@
+"""Transfers: the same bytes where source and target agree, the same voxels everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from volumekit import Bbox, Volume, transfer
+from volumekit.cli.main import run
+from volumekit.codecs.png import Png
+from volumekit.errors import MissingChunkError, NoSpaceError, OptionError
+from volumekit.ops import transfer as module
+from volumekit.storage.wrap import CountedStore
+
+SHAPE = (70, 50, 40, 1)
+LOW = (-5, 3, 8)
+
+
+@pytest.fixture
+def voxels():
+    return np.random.default_rng(1).integers(1, 200, SHAPE, np.uint8)
+
+
+def make(url, voxels, **how):
+    how = {"chunk_size": (16, 16, 16), "voxel_offset": LOW, "max_mip": 1, "factor": (2, 2, 2), "progress": False, **how}
+    made = Volume.from_numpy(voxels, url, **how)
+    coarse = np.random.default_rng(2).integers(1, 200, made.mip_shape(1)).astype(voxels.dtype)
+    Volume(url, 1, compress=how.get("compress"))[:] = coarse
+    return made
+
+
+def files(folder):
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {name: data for name, data in found.items() if ".volumekit" not in name and name != "provenance"}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"compress": "gzip"}, {"compress": "br"}, {"encoding": "jpeg"}, {"encoding": "png"}, {"sharding": True}],
+    ids=str,
+)
+def test_what_is_alike_is_copied_byte_by_byte(tmp_path, voxels, how):
+    source = make(tmp_path / "a", voxels, **how)
+    target = transfer(source, tmp_path / "b", progress=False)
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+    for mip in (0, 1):
+        np.testing.assert_array_equal(Volume(target.cloudpath, mip)[:], Volume(source.cloudpath, mip)[:])
+    assert target.provenance.sources == [source.cloudpath]
+
+
+def test_what_is_the_same_already_is_left_alone(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    transfer(source, tmp_path / "b", progress=False)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "b/1_1_1").iterdir()}
+    changed = tmp_path / "b/1_1_1/-5-11_3-19_8-24"
+    changed.write_bytes(bytes(16**3))
+    transfer(source, tmp_path / "b", progress=False)
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "b/1_1_1").iterdir()}
+    assert {p for p in after if after[p] != before[p]} == {changed}
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+
+
+@pytest.mark.parametrize("target", [{"sharding": True}, {"encoding": "png"}, {"chunk_size": (10, 20, 5)}], ids=str)
+@pytest.mark.parametrize("source", [{}, {"sharding": True}, {"compress": "gzip"}], ids=str)
+def test_other_layouts_get_the_same_voxels(tmp_path, voxels, source, target):
+    one = make(tmp_path / "a", voxels, **source)
+    two = make(tmp_path / "b", np.zeros_like(voxels), **target)
+    transfer(one, two.cloudpath, mips=0, progress=False)
+    np.testing.assert_array_equal(Volume(two.cloudpath)[:], voxels)
+
+
+@pytest.mark.parametrize("how", [{}, {"sharding": True}, {"compress": "gzip"}], ids=str)
+@pytest.mark.parametrize("box", [np.s_[0:33, 7:40, 10:30], np.s_[-5:11, 3:19, 8:24], np.s_[20:21, 20:21, 20:21]])
+def test_a_box(tmp_path, voxels, how, box):
+    source = make(tmp_path / "a", voxels, **how)
+    target = make(tmp_path / "b", np.zeros_like(voxels), **how)
+    source.transfer_to(target.cloudpath, box, progress=False)
+    expected = np.zeros_like(voxels)
+    inside = tuple(slice(s.start - a, s.stop - a) for s, a in zip(box, LOW, strict=True))
+    expected[inside] = voxels[inside]
+    np.testing.assert_array_equal(Volume(target.cloudpath)[:], expected)
+
+
+def test_a_box_goes_to_a_new_place(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    target = transfer(source, f"memory://{tmp_path}/b", box=Bbox((-5, 3, 8), (27, 19, 24)), mips=[0], progress=False)
+    np.testing.assert_array_equal(target[-5:27, 3:19, 8:24], voxels[:32, :16, :16])
+    assert target.exists().num_present == 2
+    assert not target.has_data(1)
+
+
+def test_missing_chunks_are_missing_afterwards(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    transfer(source, tmp_path / "b", progress=False)
+    source.delete(Bbox((-5, 3, 8), (11, 19, 24)))
+    target = transfer(source, tmp_path / "b", progress=False)
+    with pytest.raises(MissingChunkError):
+        target[-5:11, 3:19, 8:24]
+    assert target.exists().num_missing == 1
+
+
+def test_it_goes_on_where_it_was_cut_off(tmp_path, voxels, monkeypatch):
+    monkeypatch.setattr(module, "TASK_BYTES", 16**3)
+    source, calls = make(tmp_path / "a", voxels), []
+    real = module.Transfer.__call__
+
+    def failing(self, task, report):
+        calls.append(task.number)
+        if len(calls) == 5:
+            raise NoSpaceError("full")
+        real(self, task, report)
+
+    monkeypatch.setattr(module.Transfer, "__call__", failing)
+    with pytest.raises(NoSpaceError):
+        transfer(source, tmp_path / "b", jobs=1, progress=False)
+    assert not (tmp_path / "b/info").exists()
+    calls.extend([0] * 10)
+    count = len(calls)
+    transfer(source, tmp_path / "b", jobs=1, progress=False)
+    total = len(calls) - count
+    assert total == 5 * 4 * 3 + 3 * 2 * 2 - 4, "four tasks were done"
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+
+
+def test_processes(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    transfer(source, tmp_path / "b", processes=2, progress=False)
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+
+
+def test_nothing_is_decoded(tmp_path, voxels, monkeypatch):
+    source = make(tmp_path / "a", voxels, encoding="png")
+    source._store = CountedStore(source._store)
+    source._forget()
+    monkeypatch.setattr(Png, "decode", lambda *_: 1 / 0)
+    real = Png.encode
+    monkeypatch.setattr(Png, "encode", lambda self, chunk: real(self, chunk) if chunk.size == 1 else 1 / 0)
+    transfer(source, tmp_path / "b", progress=False)
+    assert source._store.counts.reads >= 5 * 4 * 3
+
+
+def test_what_cannot_be(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    with pytest.raises(OptionError, match="same dataset"):
+        transfer(source, tmp_path / "a")
+    make(tmp_path / "other", voxels[:30])
+    with pytest.raises(OptionError, match="no mip"):
+        transfer(source, tmp_path / "other")
+
+
+def test_command(tmp_path, voxels, capsys):
+    make(tmp_path / "a", voxels)
+    command = ["transfer", str(tmp_path / "a"), str(tmp_path / "b"), "--mip", "0", "--box", "-5:11,3:19,8:24"]
+    assert run(command) == 0
+    assert "2 levels" in capsys.readouterr().out
+    assert Volume(tmp_path / "b").exists().num_present == 1

@@ -1,0 +1,36 @@
+"""``volumekit transfer SRC DST``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from volumekit.cli.options import cluster, logged, watched
+from volumekit.cli.types import BOX, COMPRESSION, box_of
+
+
+@click.command("transfer")
+@click.argument("src")
+@click.argument("dst")
+@click.option("--mip", "mips", type=int, multiple=True, help="Which level, more than once for several; default: all.")
+@click.option("--box", type=BOX, help="Half-open, in voxels of the finest of these levels; default: all.")
+@click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: as in SRC.")
+@click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core.")
+@click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
+@click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local.")
+@click.option("--journal", type=click.Path(), help="Where to note what is done; default: in DST.")
+@click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
+@logged
+def command(
+    src: str, dst: str, *, mips: tuple[int, ...], box: Any, progress: bool | None, dask: str | None, **how: Any
+) -> None:
+    """Copy a volume or a part of it: chunks as they are where source and target agree."""
+    from volumekit.ops.transfer import transfer
+    from volumekit.volume.volume import Volume
+
+    source = Volume(src)
+    chosen = box_of(box, source.mip_bounds(min(mips, default=0)))
+    with cluster(dask) as client:
+        target = transfer(source, dst, mips=mips or None, box=chosen, client=client, progress=watched(progress), **how)
+    click.echo(f"{target.cloudpath}: {len(target.levels)} levels")

@@ -1,0 +1,216 @@
+"""Moving volumes: chunks are copied as they are where source and target agree, and encoded anew only elsewhere."""
+
+from __future__ import annotations
+
+import copy as copying
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from volumekit.engine.copying import Copied, alike, copy
+from volumekit.engine.drive import run as drive
+from volumekit.errors import DatasetNotFoundError, OptionError, ReadOnlyError
+from volumekit.formats.precomputed import Precomputed
+from volumekit.model.bbox import Bbox
+from volumekit.model.level import Level
+from volumekit.ops.apart import check_apart
+from volumekit.ops.options import box_inside
+from volumekit.ops.plan import Plan, Stage, Task, cut
+from volumekit.ops.resume import find_journal, fingerprint
+from volumekit.ops.run import run, thread_count
+from volumekit.ops.runners import Report, choose_runner
+from volumekit.ops.target import provenance_of
+from volumekit.volume.source import resolve
+from volumekit.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from volumekit.model.url import URL
+
+log = logging.getLogger(__name__)
+
+TASK_BYTES = 64 << 20
+"""Voxels that a task moves, unless one shard holds more."""
+
+
+def transfer(
+    src: Volume | str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    box: Any = None,
+    mips: Sequence[Any] | int | None = None,
+    compress: str | bool | None = None,
+    jobs: int | None = None,
+    progress: bool | None = None,
+    processes: int | None = None,
+    client: Any = None,
+    journal: str | os.PathLike[str] | None = None,
+) -> Volume:
+    """Copy a volume, or a box of it, to another place.
+
+    Chunks are copied byte by byte where source and target have the same grid, encoding and data type, shards or not;
+    chunks that are the same already are left alone. Where they differ, voxels are decoded and encoded anew. Chunks that
+    the source lacks are removed from the target's box. The same call goes on where it was cut off.
+
+    Parameters
+    ----------
+    src : Volume, str or os.PathLike
+        The source.
+    dst : str or os.PathLike
+        The target: an existing volume of the same extent, or a new place, which becomes one like the source.
+    box : Bbox or slices, optional
+        Half-open, in voxels of the finest mip that is transferred. Chunks that it holds in part are merged.
+    mips : int or sequence, optional
+        Which, by number or voxel size; default: all.
+    compress : str or bool, optional
+        Of chunks written; default: as they are in the source.
+    jobs : int, optional
+        How many threads work; default: one per core.
+    progress : bool, optional
+        Whether to show a progress bar; None: in interactive sessions.
+    processes, client, journal
+        As for `convert`.
+
+    Returns
+    -------
+    Volume
+        The target.
+
+    Raises
+    ------
+    OptionError
+        If source and target are the same place, or of different extent.
+    OutOfBoundsError
+        If the box reaches outside.
+    PermissionDeniedError, NoSpaceError, StorageError, CorruptChunkError
+        If something cannot be read or written.
+    """
+    threads = thread_count(jobs)
+    source = src if isinstance(src, Volume) else Volume(src, parallel=threads)
+    url = resolve(dst)
+    check_apart(source, url)
+    numbers = _numbers(source, mips)
+    part = box_inside(box, source.levels[numbers[0]].bounds)
+    target, is_new = _target(source, url, compress, threads)
+    pairs = [(mip, _match(source.levels[mip], target)) for mip in numbers]
+    job = {
+        "task": "transfer",
+        "source": source.cloudpath,
+        "box": [*part.minpt.tolist(), *part.maxpt.tolist()],
+        "mips": numbers,
+        "compress": compress,
+        "state": fingerprint(source),
+    }
+    store = target.array(0).store
+    record = find_journal(store, "transfer", job, plan={}, overwrite=True, path=journal)
+    record.save()
+    work = Transfer(source, target, tuple(pairs))
+    plan = work.plan(part, threads)
+    if is_new:
+        target.provenance = provenance_of(source, [source.cloudpath])
+        target.commit_provenance()
+    run(
+        plan,
+        work,
+        jobs=threads,
+        progress=progress,
+        verb="Transferring",
+        journal=record,
+        runner=choose_runner(processes, client),
+    )
+    if is_new:
+        target.commit_info()
+    record.finish()
+    log.info("%s", work.copied)
+    return Volume(target.cloudpath)
+
+
+def _numbers(source: Volume, mips: Any) -> list[int]:
+    if mips is None:
+        return list(source.available_mips)
+    return sorted(source.to_mip(mip) for mip in ([mips] if isinstance(mips, int) else mips))
+
+
+def _target(source: Volume, url: URL, compress: str | bool | None, threads: int) -> tuple[Volume, bool]:
+    """Open the target, or describe a new one like the source."""
+    how: dict[str, Any] = {"compress": compress, "parallel": threads, "non_aligned_writes": True, "fill_missing": True}
+    try:
+        return Volume(str(url), **how), False
+    except DatasetNotFoundError:
+        fmt = source.array(0).fmt
+        if not isinstance(fmt, Precomputed):
+            raise ReadOnlyError(
+                f"{fmt.name} data cannot be transferred to a new place; convert it", url=str(url)
+            ) from None
+        return Volume(str(url), info=copying.deepcopy(fmt.info), **how), True
+
+
+def _match(level: Level, target: Volume) -> int:
+    """Return the target's mip that holds the same voxels."""
+    for number, other in enumerate(target.levels):
+        if (other.resolution, other.bounds, other.channels) == (level.resolution, level.bounds, level.channels):
+            return number
+    raise OptionError(
+        f"the target has no mip of {level.shape} voxels of {list(level.resolution)} nm at {level.bounds}; transfer "
+        "to a new place, or add such a scale",
+        url=target.cloudpath,
+    )
+
+
+@dataclass
+class Transfer:
+    """Copies boxes of levels; calling it does one task.
+
+    Attributes
+    ----------
+    source, target : Volume
+        From and to.
+    pairs : tuple of tuple of int
+        Mips of the source and of the target; one pair per stage.
+    copied : Copied
+        What became of the chunks, in this process.
+    """
+
+    source: Volume
+    target: Volume
+    pairs: tuple[tuple[int, int], ...]
+    copied: Copied = field(default_factory=Copied)
+
+    def plan(self, box: Bbox, threads: int) -> Plan:
+        """Cut a box of the finest mip into tasks along the target's chunks or shards, mip by mip."""
+        stages, number = [], 0
+        for stage, (mip, other) in enumerate(self.pairs):
+            level = self.target.levels[other]
+            part = self.source.bbox_to_mip(box, self.pairs[0][0], mip).intersection(level.bounds)
+            boxes = [] if part.empty() else _pieces(part, level)
+            tasks = tuple(Task(number + n, stage, piece) for n, piece in enumerate(boxes))
+            size = level.channels * level.dtype.itemsize
+            stages.append(Stage(tasks, TASK_BYTES, int(part.volume()) * size))
+            number += len(tasks)
+        return Plan(tuple(stages), TASK_BYTES * threads)
+
+    def __call__(self, task: Task, report: Report) -> None:
+        """Do one task: see `volumekit.ops.run.Work`."""
+        mip, other = self.pairs[task.stage]
+        source, target = self.source.array(mip), self.target.array(other)
+        if alike(source, target):
+            drive(copy(source, target, task.box, copied=self.copied, report=report))
+            return
+        index = task.box
+        self.target.upload(index, self.source.download(index, mip, progress=False), mip=other, progress=False)
+        report(int(index.volume()) * target.level.channels * target.level.dtype.itemsize)
+
+
+def _pieces(part: Bbox, level: Level) -> list[Bbox]:
+    """Cut a box along the grid of a level's chunks or shards; no two pieces share an object of it."""
+    shard = level.sharding.shape if level.sharding is not None else None
+    if level.sharding is not None and shard is None:
+        return [part]
+    unit = list(shard or level.chunk[:3])
+    voxel = level.channels * level.dtype.itemsize
+    for axis in (0, 1, 2):
+        size = part.size().tolist()[axis]
+        while unit[axis] < size and 2 * unit[0] * unit[1] * unit[2] * voxel <= TASK_BYTES:
+            unit[axis] *= 2
+    return [found for piece in cut(level.bounds, unit) if not (found := piece.intersection(part)).empty()]
