@@ -9,12 +9,30 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cases_arrays, cases_cache, cases_kernels, cases_points, cases_process, cases_read, cases_write
+from benchmarks import (
+    cases_arrays,
+    cases_cache,
+    cases_encodings,
+    cases_kernels,
+    cases_points,
+    cases_process,
+    cases_read,
+    cases_write,
+)
 from benchmarks.data import FULL, QUICK, Data
 from benchmarks.harness import Case, measure
 from benchmarks.table import circumstances, header, rows, to_json
 
-FAMILIES = (cases_read, cases_write, cases_points, cases_process, cases_arrays, cases_cache, cases_kernels)
+FAMILIES = (
+    cases_read,
+    cases_write,
+    cases_points,
+    cases_process,
+    cases_arrays,
+    cases_cache,
+    cases_encodings,
+    cases_kernels,
+)
 
 
 def all_cases() -> list[Case]:

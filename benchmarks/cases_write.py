@@ -117,7 +117,7 @@ def check_written(name: str, target: Target, layout: Layout, data: Data, box: Bo
     read = np.asarray(VolumekitVolume.open(target.path).read(box))[..., 0]
     wanted = data.array(layout)[box]
     if layout.tolerance:
-        off = float(np.abs(read.astype(np.int16) - wanted).mean())
+        off = float(np.abs(read.astype(float) - wanted).mean())
         assert off < 8, f"{name} wrote {layout.name} that is {off:.1f} off on average"
     else:
         assert np.array_equal(read, wanted), f"{name} wrote other voxels of {layout.name}"

@@ -38,6 +38,10 @@ class Layout:
         Whether chunk files are compressed and named ``.gz``, CloudVolume's default, which TensorStore cannot read.
     tolerance : int
         By how much decoders may differ.
+    dtype : str, optional
+        Data type stored, if it is not the array's own.
+    small : bool
+        Whether a smaller part is stored: of encodings that take long.
     """
 
     name: str
@@ -45,12 +49,15 @@ class Layout:
     chunk: Shape = (64, 64, 64)
     labels: bool = False
     gzip: bool = False
-    tolerance: int = 0
+    tolerance: float = 0
+    dtype: str | None = None
+    small: bool = False
 
     @property
     def peers(self) -> tuple[str, ...]:
         """The programs that read it."""
-        return (CLOUDVOLUME,) if self.gzip else (TENSORSTORE, CLOUDVOLUME)
+        native = self.encoding in ("raw", "jpeg", "png", "compressed_segmentation") and not self.gzip
+        return (TENSORSTORE, CLOUDVOLUME) if native else (CLOUDVOLUME,)
 
 
 RAW = Layout("raw 64^3")
@@ -125,7 +132,11 @@ class Data:
 
     def array(self, layout: Layout) -> NDArray[Any]:
         """Return the voxels a layout holds, (x, y, z)."""
-        return self.labels if layout.labels else self.image
+        array: NDArray[Any] = self.labels if layout.labels else self.image
+        if layout.small:
+            x, y, z = (max(80, n // 2) for n in array.shape)
+            array = np.asfortranarray(array[:x, :y, :z])
+        return array if layout.dtype is None else array.astype(layout.dtype)
 
     def dataset(self, layout: Layout) -> Path:
         """Return a dataset in this layout, written by volumekit; what is read from it is checked by all."""
