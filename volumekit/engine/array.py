@@ -12,6 +12,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from volumekit.engine import changes
+from volumekit.engine.chunks import empty
 from volumekit.engine.drive import Unit, Waitable, overlap
 from volumekit.engine.pieces import READ_BYTES, WRITE_BYTES, Point, pieces
 from volumekit.engine.ways import Domain, Ways, to_box, to_domain
@@ -42,9 +43,9 @@ class LevelArray(Ways):
     def empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an uninitialised array in the level's memory order."""
         try:
-            return np.empty(shape, self._dtype, order="F" if self._order == "F" else "C")
+            return empty(shape, self.level)
         except (ValueError, MemoryError) as error:
-            size = math.prod(shape) * self._dtype.itemsize / 2**30
+            size = math.prod(shape) * self.level.dtype.itemsize / 2**30
             raise OptionError(f"a box of {shape} voxels takes {size:,.0f} GiB of memory; read it in parts") from error
 
     def read(

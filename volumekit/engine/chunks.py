@@ -13,7 +13,7 @@ from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import Point
 from volumekit.errors import CorruptChunkError, MissingChunkError, VolumekitError
 from volumekit.formats.base import Cell, Format
-from volumekit.model.level import C_ORDER, Level
+from volumekit.model.level import C_ORDER, F_ORDER, Level
 from volumekit.storage.base import Value
 
 
@@ -172,11 +172,22 @@ class Chunks:
 
         A chunk that is not stored yet holds background elsewhere.
         """
-        order: Any = "C" if self._level.order == C_ORDER else "F"
-        chunk = np.empty(part.shape, self._level.dtype, order=order)
+        chunk = empty(part.shape, self._level)
         chunk[...] = self._options.background if value is None else self.decode(part.cell, value)
         chunk[part.inside] = voxels
         return self.encode(part.cell, chunk)
+
+
+def empty(shape: tuple[int, ...], level: Level) -> NDArray[Any]:
+    """Return an uninitialised array, (x, y, z, channel), in a level's memory order."""
+    if level.order in (C_ORDER, F_ORDER):
+        return np.empty(shape, level.dtype, order="C" if level.order == C_ORDER else "F")
+    return np.empty([shape[axis] for axis in level.order], level.dtype).transpose(np.argsort(level.order))
+
+
+def same(value: float, other: float) -> bool:
+    """Tell whether two values are equal; NaN equals NaN."""
+    return value == other or (value != value and other != other)  # noqa: PLR0124
 
 
 def is_constant(chunk: NDArray[Any], value: float) -> bool:

@@ -7,6 +7,7 @@ import posixpath
 import tensorstore as ts
 
 from volumekit.engine.bridge import Bridge
+from volumekit.engine.chunks import same
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pool import pool
 from volumekit.formats.base import Format
@@ -21,7 +22,7 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
     """Open a level with TensorStore's own driver, or return None where there is none.
 
     A missing chunk is an error here, never a silent zero: the caller then asks the bridge, which knows about suffixes
-    and about the volume's policy.
+    and about the volume's policy. Only where a format has no suffixes, and fills by its own rule, the driver may.
     """
     native, kvstore = fmt.native(level), store.native()
     if native is None or kvstore is None:
@@ -31,7 +32,7 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
     spec = {
         **native.spec,
         "kvstore": {**kvstore, "path": path},
-        "fill_missing_data_reads": False,
+        "fill_missing_data_reads": native.fills and options.fill_missing and same(options.background, level.fill),
         "store_data_equal_to_fill_value": not options.delete_black,
     }
     try:

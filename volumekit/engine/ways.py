@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorstore as ts
 
-from volumekit.codecs import get_codec
+from volumekit.engine.chunks import same
 from volumekit.engine.direct import Direct
 from volumekit.engine.drive import Unit, Waitable
 from volumekit.engine.open import open_bridge, open_native
@@ -19,7 +19,7 @@ from volumekit.errors import MetadataError, MissingChunkError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
-from volumekit.model.level import F_ORDER, Level
+from volumekit.model.level import Level
 from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.suffix import SuffixStore
@@ -54,8 +54,6 @@ class Ways:
             kind = UnsupportedError if unknown else MetadataError
             raise kind(level.error, url=store.url, key=level.key)
         self.store, self.fmt, self.level, self.options = store, fmt, level, options
-        self._order = "F" if level.order == F_ORDER else "C"
-        self._dtype = level.dtype
 
     @functools.cached_property
     def objects(self) -> Store:
@@ -73,7 +71,7 @@ class Ways:
     @functools.cached_property
     def files(self) -> Store:
         """The store of this level's objects, compression suffixes resolved."""
-        if not self.store.suffixed or not self.fmt.writable:
+        if not self.store.suffixed or not self.fmt.writable or not self.fmt.suffixed:
             return self.store
         return SuffixStore(
             self.store,
@@ -88,7 +86,7 @@ class Ways:
     def _native(self) -> ts.TensorStore | None:
         native = open_native(self.store, self.fmt, self.level, self.options)
         if native is None:
-            get_codec(self.level.codec)
+            self.fmt.check(self.level)
         return native
 
     @functools.cached_property
@@ -150,7 +148,7 @@ class Ways:
         return future.result()
 
     def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore | None:
-        """Choose the way in: natively, or not (None) where suffixes or a background other than zero are involved.
+        """Choose the way in: natively, or not (None) where suffixes or a background other than the format's are involved.
 
         Parameters
         ----------
@@ -163,7 +161,8 @@ class Ways:
         suffixes = self.objects if isinstance(self.objects, SuffixStore) else None
         if suffixes is not None and (self.options.compress or suffixes.variants() - {""}):
             return None
-        if self.options.background != 0 and (self.options.delete_black or not whole):
+        own = same(self.options.background, self.level.fill)
+        if not own and (self.options.delete_black or not whole):
             return None
         if self._native is None or (not whole and suffixes is not None and suffixes.has_variants(keys)):
             return None

@@ -11,9 +11,11 @@ FORMATS = Registry(
     "volumekit.formats",
     {
         "precomputed": "volumekit.formats.precomputed:Precomputed",
+        "zarr": "volumekit.formats.zarr:Zarr",
+        "ome-zarr": "volumekit.formats.zarr:OmeZarr",
         "stack": "volumekit.formats.stack:Stack",
     },
 )
 
-ALIASES = {"images": "stack"}
+ALIASES = {"images": "stack", "zarr2": "zarr", "zarr3": "zarr", "ngff": "ome-zarr"}
 """Other spellings of format names in URLs."""

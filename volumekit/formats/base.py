@@ -12,6 +12,7 @@ from volumekit.errors import VolumekitError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from volumekit.model.axis import Axis
     from volumekit.model.bbox import Bbox
     from volumekit.model.level import Level
 
@@ -29,6 +30,9 @@ see it.
 
 PLACEMENT = "*z"
 """Key in ``have``: where the planes of an image stack lie; ``b"name"``: at the number in the file name."""
+
+AT = "@"
+"""Key in ``have``: what was chosen of the dataset's parts and further axes, as JSON; see `Format.fixes`."""
 
 DESCRIPTION = "#"
 """Ending of keys that want the headers of an image file, as JSON: see `storage.pages.describe_image`."""
@@ -48,10 +52,13 @@ class Native:
         Spec without its ``kvstore``; the engine adds that.
     path : str
         Where below the dataset the driver's key-value store starts; empty or ends in ``/``.
+    fills : bool
+        Whether a missing chunk surely is the level's fill value, so that the driver may say so by itself.
     """
 
     spec: dict[str, Any]
     path: str = ""
+    fills: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,10 @@ class Format(ABC):
         Whether chunks of this format are ever written.
     selects : bool
         Whether a dataset may be a file, or the files that match a pattern, rather than a directory.
+    fixes : bool
+        Whether a dataset may have parts to choose from, or axes beyond x, y, z and channel; `AT` says which ones.
+    suffixed : bool
+        Whether chunks may be kept compressed behind suffixes of their keys.
     levels : tuple of Level
         Finest first.
     """
@@ -80,6 +91,8 @@ class Format(ABC):
     name: ClassVar[str]
     writable: ClassVar[bool] = True
     selects: ClassVar[bool] = False
+    fixes: ClassVar[bool] = False
+    suffixed: ClassVar[bool] = True
     levels: tuple[Level, ...]
 
     @classmethod
@@ -143,6 +156,31 @@ class Format(ABC):
         from volumekit.model.grid import cell_box
 
         return cell_box(level.bounds, level.chunk[:3], cell[:3])
+
+    @property
+    def layer_type(self) -> str:
+        """What the voxels mean: ``"image"`` or ``"segmentation"``."""
+        return "image"
+
+    def axes(self, level: Level) -> tuple[Axis, ...]:
+        """Return the axes of a level, those that are fixed at the end."""
+        from volumekit.model.axis import Axis
+
+        three = zip("xyz", level.shape, level.resolution, strict=False)
+        space = (Axis(name, "space", extent, size, "nm") for name, extent, size in three)
+        return (*space, Axis("channel", "channel", level.channels))
+
+    def check(self, level: Level) -> None:
+        """Raise unless chunks of a level can be decoded here.
+
+        Raises
+        ------
+        UnsupportedError, MissingExtraError
+            Naming the codec.
+        """
+        from volumekit.codecs import get_codec
+
+        get_codec(level.codec)
 
     def container(self, level: Level) -> Container | None:
         """Return the container that a level's chunks live in, if they do."""

@@ -89,8 +89,8 @@ class Level:
         How chunks are packed into larger objects.
     error : str or None
         Why this level cannot be opened, if it cannot.
-    locked : bool
-        Whether the level refuses writes.
+    locked : str or None
+        Why the level refuses writes, if it does.
     """
 
     key: str
@@ -105,7 +105,7 @@ class Level:
     order: tuple[int, int, int, int] = F_ORDER
     sharding: Sharding | None = None
     error: str | None = None
-    locked: bool = False
+    locked: str | None = None
 
     @functools.cached_property
     def shape(self) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 import numpy as np
 
 from volumekit.errors import ScaleUnavailableError
+from volumekit.model.axis import Axis
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
 from volumekit.model.units import exact
@@ -161,6 +162,11 @@ class Geometry(State):
     def layer_type(self) -> str:
         """``"image"`` or ``"segmentation"``."""
         return self._layer_type()
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Axes of the current mip: x, y, z and channel, then those that are fixed, each with its position."""
+        return self._format.axes(self._level())
 
     @property
     def ndim(self) -> int:

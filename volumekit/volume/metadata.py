@@ -146,8 +146,8 @@ class Metadata(Geometry):
 
     def refresh_info(self) -> dict[str, Any]:
         """Read the info again, and forget edits."""
-        store = remembered(self._store, self._url, self._options.cache)
-        self._format = read_format(store, self._url, options=self._options.storage_options)
+        store, how = remembered(self._store, self._url, self._options.cache), self._options
+        self._format = read_format(store, self._url, options=how.storage_options, at=how.at)
         self._parsed = None
         self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()
@@ -244,6 +244,7 @@ class Metadata(Geometry):
             durable=self._options.durable,
             options=self._options.storage_options,
             cache=self._options.cache,
+            at=self._options.at,
         )
         self._url, self._redirected = found, found.kvpath != url.kvpath
         self._parsed = self._provenance = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -16,11 +17,12 @@ from volumekit.errors import (
     ImageStackError,
     MetadataError,
     MissingExtraError,
+    OptionError,
     UnknownProtocolError,
     UnsupportedError,
 )
 from volumekit.formats import ALIASES, FORMATS
-from volumekit.formats.base import DESCRIPTION, PLACEMENT, SELECTOR, Format, WrongFormat
+from volumekit.formats.base import AT, DESCRIPTION, PLACEMENT, SELECTOR, Format, WrongFormat
 from volumekit.model.url import URL, parse_url
 from volumekit.storage import open_store
 from volumekit.storage.base import Store
@@ -53,6 +55,7 @@ def open_source(
     durable: bool = False,
     options: Mapping[str, Any] | None = None,
     cache: Cache | None = None,
+    at: Mapping[str, int | str] | None = None,
 ) -> tuple[URL, Store, Format]:
     """Open the dataset at a URL, redirects followed.
 
@@ -73,7 +76,7 @@ def open_source(
     seen: list[str] = []
     while True:
         store = open_store(split_selector(url)[0], durable=durable, options=options)
-        fmt = read_format(remembered(store, url, cache), url, options=options)
+        fmt = read_format(remembered(store, url, cache), url, options=options, at=at)
         target = getattr(fmt, "info", {}).get("redirect")
         if not target:
             return replace(url, format=fmt.name), store, fmt
@@ -111,7 +114,13 @@ def split_selector(url: URL) -> tuple[URL, str | None]:
     return replace(url, path="/".join(parts[:wild]) or "/"), "/".join(parts[wild:])
 
 
-def read_format(store: Store, url: URL, *, options: Mapping[str, Any] | None = None) -> Format:
+def read_format(
+    store: Store,
+    url: URL,
+    *,
+    options: Mapping[str, Any] | None = None,
+    at: Mapping[str, int | str] | None = None,
+) -> Format:
     """Read the metadata of a dataset with the first format that recognises it.
 
     Parameters
@@ -122,6 +131,8 @@ def read_format(store: Store, url: URL, *, options: Mapping[str, Any] | None = N
         What was asked for.
     options : Mapping, optional
         ``z_from_name``: whether the numbers in their names say where the planes of an image stack lie.
+    at : Mapping, optional
+        What is chosen of the dataset's parts and further axes.
     """
     names = [url.format] if url.format else list(FORMATS)
     have: dict[str, bytes | None] = {PLACEMENT: b"name"} if (options or {}).get("z_from_name") else {}
@@ -129,13 +140,15 @@ def read_format(store: Store, url: URL, *, options: Mapping[str, Any] | None = N
     if pattern is not None:
         names = [name for name in names if _selects(name)]
         have[SELECTOR] = os.fsencode(pattern)
+    if at:
+        have[AT] = json.dumps(dict(at)).encode()
     reasons: list[str] = []
     for name in names:
         try:
             return _parse(_format(name, url), store, have)
         except WrongFormat as error:
             reasons.append(f"{name}: {error}")
-        except (MetadataError, ImageStackError) as error:
+        except (MetadataError, UnsupportedError, OptionError, ImageStackError) as error:
             error.url = error.url or str(url)
             raise
     raise DatasetNotFoundError(f"no dataset at {url} ({'; '.join(reasons)}); check the path", url=str(url))
@@ -163,9 +176,16 @@ def _parse(kind: type[Format], store: Store, have: dict[str, bytes | None]) -> F
     for _ in range(MAX_ROUNDS):
         wanted = sorted(set(kind.needs(have)) - set(have))
         if not wanted:
-            return kind.parse(have)
+            return _chosen(kind.parse(have), have)
         have.update({key: _fetch(store, key) for key in wanted})
     raise MetadataError(f"{kind.name} data that refers to more and more metadata, {MAX_ROUNDS} times over")
+
+
+def _chosen(fmt: Format, have: Mapping[str, bytes | None]) -> Format:
+    """Refuse choices where there is nothing to choose."""
+    if AT in have and not fmt.fixes:
+        raise OptionError(f"{fmt.name} data have no parts to choose from and no further axes; leave out at=")
+    return fmt
 
 
 def _fetch(store: Store, key: str) -> bytes | None:

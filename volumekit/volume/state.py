@@ -37,17 +37,20 @@ class Options:
     compress: str | bool | None = None
     non_aligned_writes: bool = False
     parallel: int | bool = True
-    background_color: int | float = 0
+    background_color: int | float | None = None
     delete_black_uploads: bool = False
     lru_bytes: int = 0
     durable: bool = False
     cache: Cache | None = None
     storage_options: Mapping[str, Any] | None = field(default=None, hash=False)
+    at: Mapping[str, int | str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         compression(self.compress)
         threads(self.parallel)
         _count("lru_bytes", self.lru_bytes)
+        if self.at is not None:
+            object.__setattr__(self, "at", choices(self.at))
 
 
 def compression(compress: str | bool | None) -> str | bool | None:
@@ -82,6 +85,24 @@ def threads(parallel: int | bool) -> int | None:
     return 1 if parallel is False else _count("parallel", parallel) or None
 
 
+def choices(at: Any) -> dict[str, int | str]:
+    """Return positions on further axes, and parts of a dataset, as plain values.
+
+    Raises
+    ------
+    OptionError
+        If these are none.
+    """
+    if not isinstance(at, Mapping) or not all(isinstance(name, str) for name in at):
+        raise OptionError(f"at is {at!r}; it is a mapping of names to positions, such as {{'t': 3}}")
+    found: dict[str, int | str] = {}
+    for name, value in at.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer | str):
+            raise OptionError(f"at {name} is {value!r}; it is a whole number or a name")
+        found[name] = value if isinstance(value, str) else int(value)
+    return found
+
+
 def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise OptionError(f"{name} is {value!r}; it is a whole number, not below zero")
@@ -112,8 +133,18 @@ class State:
     progress = _option("progress", "Whether to show progress bars; None: in interactive sessions.")
     compress = _option("compress", "Compression of chunks written; None: as each chunk is already stored.")
     non_aligned_writes = _option("non_aligned_writes", "Whether boxes off the chunk grid may be written.")
-    background_color = _option("background_color", "What missing chunks and the outside hold.")
     delete_black_uploads = _option("delete_black_uploads", "Whether chunks of background are deleted.")
+
+    @property
+    def background_color(self) -> int | float:
+        """What missing chunks and the outside hold; None, assigned, is the format's own value."""
+        color = self._options.background_color
+        return self._level().fill if color is None else color
+
+    @background_color.setter
+    def background_color(self, value: int | float | None) -> None:
+        self._options = replace(self._options, background_color=value)
+        self._forget()
 
     _url: URL
     _store: Store
@@ -189,7 +220,7 @@ class State:
         method = compression(options.compress)
         return IOOptions(
             fill_missing=level.fill_missing if fill is None else fill,
-            background=_background(options.background_color, level.dtype),
+            background=_background(level.fill if options.background_color is None else options.background_color, level.dtype),
             delete_black=options.delete_black_uploads,
             compress=None if method is None else method or False,  # type: ignore[arg-type]
             durable=options.durable,
@@ -210,8 +241,7 @@ class State:
         if self._redirected:
             raise ReadOnlyError("this volume was reached by a redirect; open its target to write", url=str(self._url))
         if level.locked:
-            why = "lies outside this dataset" if "../" in level.key else "is locked in the info file"
-            raise ReadOnlyError(f"mip {level.key} {why}", url=str(self._url), key=level.key)
+            raise ReadOnlyError(f"mip {level.key} {level.locked}", url=str(self._url), key=level.key)
 
     def _source(self, mip: int) -> Source:
         found = self._sources.get(mip)
@@ -224,8 +254,7 @@ class State:
         return found
 
     def _layer_type(self) -> str:
-        info = getattr(self._format, "info", {})
-        return str(info.get("type", "image")).lower()
+        return self._format.layer_type
 
 
 def _fingerprint(info: Any) -> bytes:

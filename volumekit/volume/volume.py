@@ -69,11 +69,12 @@ class Volume(Shared, Metadata, Arrays):
     parallel : int or bool
         How many threads decode; True: one per core. No processes are started.
     at : dict, optional
-        Positions on axes beyond x, y, z and channel.
+        Positions on axes beyond x, y, z and channel, such as ``{"t": 3}``, 0 by default; and parts of a dataset, such
+        as ``{"label": "cells"}``. See `axes`.
     format : str, optional
         Name of the format; overrides the URL's.
-    background_color : int or float
-        What missing chunks and the outside hold.
+    background_color : int or float, optional
+        What missing chunks and the outside hold. None: what the format says, which for precomputed is 0.
     delete_black_uploads : bool
         Whether chunks that are all background are deleted instead of stored.
     lru_bytes : int
@@ -116,16 +117,16 @@ class Volume(Shared, Metadata, Arrays):
         compress: str | bool | None = None,
         non_aligned_writes: bool = False,
         parallel: int | bool = True,
-        at: Mapping[str, int] | None = None,
+        at: Mapping[str, int | str] | None = None,
         format: str | None = None,  # noqa: A002 - the field's word
-        background_color: int | float = 0,
+        background_color: int | float | None = None,
         delete_black_uploads: bool = False,
         lru_bytes: int = 0,
         durable: bool = False,
         secrets: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _reject(cdn_cache=cdn_cache, at=at, secrets=secrets)
+        _reject(cdn_cache=cdn_cache, secrets=secrets)
         self._options = Options(
             bounded=bounded,
             fill_missing=fill_missing,
@@ -140,6 +141,7 @@ class Volume(Shared, Metadata, Arrays):
             durable=durable,
             cache=Cache.of(cache, revalidate=cache_revalidate),
             storage_options=storage_options,
+            at=at,
         )
         asked = resolve(url, format)
         self._open(asked, None if info is None else copy.deepcopy(dict(info)))
@@ -151,11 +153,14 @@ class Volume(Shared, Metadata, Arrays):
     def _open(self, url: URL, info: dict[str, Any] | None) -> None:
         durable, options = self._options.durable, self._options.storage_options
         if info is None:
-            found, store, fmt = open_source(url, durable=durable, options=options, cache=self._options.cache)
+            how = self._options
+            found, store, fmt = open_source(url, durable=durable, options=options, cache=how.cache, at=how.at)
             self._take(found, store, fmt, redirected=found.kvpath != url.kvpath)
             return
         if url.format not in (None, "precomputed"):
             raise UnsupportedError(f"{url.format} data cannot be created from an info", url=str(url))
+        if self._options.at:
+            raise OptionError("a new precomputed volume has no parts and no further axes; leave out at=", url=str(url))
         store = open_store(url, durable=durable, options=options)
         self._take(replace(url, format="precomputed"), store, Precomputed(info))
 

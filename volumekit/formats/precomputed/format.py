@@ -72,6 +72,11 @@ class Precomputed(Format):
         """Return the info file."""
         return {"info": dump_info(self.info)}
 
+    @property
+    def layer_type(self) -> str:
+        """What the voxels mean."""
+        return str(self.info.get("type", "image")).lower()
+
     def prefix(self, level: Level) -> str:
         """Return the folder of a level."""
         return f"{level.key}/"

@@ -156,8 +156,14 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
         codec=codec,
         sharding=sharding,
         error=unknown or _misfit(codec, dtype, channels),
-        locked=bool(scale.get("locked", False)) or posixpath.normpath(key).startswith("../"),
+        locked=_locked(scale, key),
     )
+
+
+def _locked(scale: Mapping[str, Any], key: str) -> str | None:
+    if posixpath.normpath(key).startswith("../"):
+        return "lies outside this dataset"
+    return "is locked in the info file" if scale.get("locked", False) else None
 
 
 def _misfit(codec: CodecSpec, dtype: np.dtype[Any], channels: int) -> str | None:

@@ -61,7 +61,7 @@ class Stack(Format):
             resolution=(1.0, 1.0, 1.0),
             codec=CodecSpec("raw"),
             fill_missing=places is not None,
-            locked=True,
+            locked="is an image stack",
         )
         self.levels = (level,)
 

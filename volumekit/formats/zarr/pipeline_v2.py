@@ -1,0 +1,98 @@
+"""Chunks of zarr v2: filters and a compressor, all of them numcodecs.
+
+Source: the zarr v2 specification, and what zarr-python does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit.errors import CorruptChunkError
+from volumekit.formats.zarr.codec import (
+    BYTES,
+    PACKERS,
+    Buffer,
+    guarded,
+    numcodec,
+    pack_array,
+    unpack,
+    unpack_array,
+)
+
+Config = Mapping[str, Any]
+
+
+class PipelineV2:
+    """Encodes and decodes whole chunks.
+
+    Parameters
+    ----------
+    codecs : sequence of Mapping
+        The filters, and the compressor last.
+    shape : tuple of int
+        Of a chunk.
+    dtype : numpy.dtype
+        As stored, byte order included.
+    order : {"C", "F"}
+        Memory order.
+    key : str
+        The metadata, for messages.
+    """
+
+    def __init__(
+        self, codecs: Sequence[Config], shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, key: str
+    ) -> None:
+        self._shape, self._dtype, self._order = shape, dtype, order
+        self._codecs = [(str(c.get("id")), numcodec(str(c.get("id")), _settings(c), key)) for c in codecs]
+        self._nbytes = math.prod(shape) * dtype.itemsize
+        self._limit = 2**16 + 8 * max(self._nbytes, math.prod(shape))
+
+    def decode(self, data: bytes) -> NDArray[Any]:
+        """Return a chunk.
+
+        Raises
+        ------
+        CorruptChunkError
+            Naming the codec that failed.
+        """
+        chunk: Any = data
+        for name, codec in reversed(self._codecs):
+            chunk = self._undo(name, codec, chunk)
+        held = chunk.nbytes if isinstance(chunk, np.ndarray) else len(chunk)
+        if held != self._nbytes:
+            raise CorruptChunkError(f"{held} bytes, where a chunk of {self._shape} {self._dtype} takes {self._nbytes}")
+        flat = chunk.reshape(-1, order="A") if isinstance(chunk, np.ndarray) else np.frombuffer(chunk, np.uint8)
+        return guarded("stored", lambda: flat.view(self._dtype).reshape(self._shape, order=self._order))
+
+    def _undo(self, name: str, codec: Any, data: Buffer) -> Buffer:
+        if name in PACKERS:
+            flat = unpack_array(name, data, self._packed_shape(name), self._dtype.newbyteorder("="))
+            return flat.astype(self._dtype, copy=False)
+        if name in BYTES:
+            return unpack(name, codec, data, self._limit)
+        found: Buffer = guarded(name, lambda: codec.decode(data))
+        return found
+
+    def _packed_shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape that an array has in the stream: zfpy keeps it only in C order."""
+        return self._shape if name == "zfpy" and self._order == "C" else (math.prod(self._shape),)
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Return the bytes of a whole chunk."""
+        data: Any = np.asarray(chunk.astype(self._dtype, copy=False), order=self._order)
+        for name, codec in self._codecs:
+            if name in PACKERS:
+                flat = data.astype(self._dtype.newbyteorder("="), copy=False).reshape(-1, order="A")
+                data = pack_array(name, codec, flat.reshape(self._packed_shape(name)))
+            else:
+                data = codec.encode(data)
+        return data.tobytes("A") if isinstance(data, np.ndarray) else bytes(data)
+
+
+def _settings(config: Config) -> Config:
+    return {name: value for name, value in config.items() if name != "id"}
