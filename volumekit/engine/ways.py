@@ -86,7 +86,7 @@ class Ways:
     def _native(self) -> ts.TensorStore | None:
         native = open_native(self.store, self.fmt, self.level, self.options)
         if native is None:
-            self.fmt.check(self.level)
+            self.fmt.require_codec(self.level)
         return native
 
     @functools.cached_property
@@ -148,7 +148,7 @@ class Ways:
         return future.result()
 
     def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore | None:
-        """Choose the way in: natively, or not (None) where suffixes or a background other than the format's are involved.
+        """Choose the way in: natively, or not (None): because of suffixes, or a background not the format's.
 
         Parameters
         ----------

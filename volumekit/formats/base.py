@@ -170,7 +170,7 @@ class Format(ABC):
         space = (Axis(name, "space", extent, size, "nm") for name, extent, size in three)
         return (*space, Axis("channel", "channel", level.channels))
 
-    def check(self, level: Level) -> None:
+    def require_codec(self, level: Level) -> None:
         """Raise unless chunks of a level can be decoded here.
 
         Raises

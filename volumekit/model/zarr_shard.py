@@ -64,7 +64,9 @@ class ShardIndex:
             If the index is cut short or damaged.
         """
         if len(data) != self.nbytes:
-            raise CorruptChunkError(f"a shard of {self.count} chunks has an index of {self.nbytes} bytes; it is cut short")
+            raise CorruptChunkError(
+                f"a shard of {self.count} chunks has an index of {self.nbytes} bytes; it is cut short"
+            )
         if self.checked:
             data, told = data[:-_CHECKSUM], data[-_CHECKSUM:]
             if _checksum(data) != told:

@@ -16,7 +16,7 @@ from volumekit.codecs.compression import SUFFIXES, compress
 from volumekit.engine.array import LevelArray
 from volumekit.engine.drive import run
 from volumekit.engine.options import IOOptions
-from volumekit.errors import MetadataError
+from volumekit.errors import MetadataError, UnsupportedError
 from volumekit.formats.base import Cell, Format, WrongFormat
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import grid_shape, iterate_cells
@@ -103,6 +103,8 @@ class FormatCase:
         Whether TensorStore reads it by itself.
     fill_missing : bool
         The format's own rule: whether chunks that are not stored are filled rather than an error.
+    optional : tuple of str
+        Metadata objects that a dataset can be opened without.
     protocols : tuple of str
         Storages to try it on.
     compressions : tuple of str or None
@@ -118,6 +120,7 @@ class FormatCase:
     exact: ClassVar[bool] = True
     native: ClassVar[bool] = False
     fill_missing: ClassVar[bool] = False
+    optional: ClassVar[tuple[str, ...]] = ()
     protocols: ClassVar[tuple[str, ...]] = ("file", "memory")
     compressions: ClassVar[tuple[str | None, ...]] = (None,)
 
@@ -159,7 +162,8 @@ class FormatCase:
             ramp = 2 * x / full[0] + 3 * y / full[1] + 4 * z / full[2]
             smooth: NDArray[Any] = 20 + 20 * ramp + 9 * c
             return smooth.astype(dtype)
-        values = np.random.default_rng([*full, dtype.num]).integers(1, 1 << 30, full)
+        top = 1 << 11 if dtype.name == "float16" else 1 << 30
+        values = np.random.default_rng([*full, dtype.num]).integers(1, top, full)
         kept: NDArray[Any] = np.maximum(values.astype(dtype), np.ones((), dtype))
         return kept
 
@@ -196,7 +200,7 @@ class FormatCase:
         """Parse damaged metadata; None if it was refused by a documented error."""
         try:
             return self.parse(objects)
-        except (WrongFormat, MetadataError):
+        except (WrongFormat, MetadataError, UnsupportedError):
             return None
 
 
@@ -224,6 +228,14 @@ def cells(level: Level) -> Iterator[Cell]:
     for channel in range(-(-level.channels // level.chunk[3])):
         for x, y, z in iterate_cells(tuple(range(n) for n in grid)):
             yield x, y, z, channel
+
+
+def apart(fmt: Format, level: Level) -> dict[Cell, list[str]]:
+    """Return the keys of each box of chunks, by its first cell: several where channels are stored apart."""
+    found: dict[Cell, list[str]] = {}
+    for x, y, z, channel in cells(level):
+        found.setdefault((x, y, z, 0), []).append(fmt.key(level, (x, y, z, channel)))
+    return found
 
 
 def chunk_of(voxels: NDArray[Any], fmt: Format, level: Level, cell: Cell) -> NDArray[Any]:

@@ -220,7 +220,9 @@ class State:
         method = compression(options.compress)
         return IOOptions(
             fill_missing=level.fill_missing if fill is None else fill,
-            background=_background(level.fill if options.background_color is None else options.background_color, level.dtype),
+            background=_background(
+                level.fill if options.background_color is None else options.background_color, level.dtype
+            ),
             delete_black=options.delete_black_uploads,
             compress=None if method is None else method or False,  # type: ignore[arg-type]
             durable=options.durable,

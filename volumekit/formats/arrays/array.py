@@ -93,7 +93,7 @@ class StoredArray(ABC):
     def native(self) -> dict[str, Any] | None:
         """Return TensorStore's spec without store and transform, or None if it cannot read this array."""
 
-    def check(self) -> None:  # noqa: B027 - most can
+    def require_codec(self) -> None:  # noqa: B027 - most can
         """Raise unless chunks can be decoded here.
 
         Raises

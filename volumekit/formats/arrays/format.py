@@ -150,9 +150,9 @@ class ArrayFormat(Format):
     def _layer(self, level: Level) -> Layer:
         return self._by_key[level.key]
 
-    def check(self, level: Level) -> None:
+    def require_codec(self, level: Level) -> None:
         """Raise unless chunks can be decoded here."""
-        self._layer(level).array.check()
+        self._layer(level).array.require_codec()
 
     def prefix(self, level: Level) -> str:
         """Return what the keys of a level's chunks start with."""
@@ -217,4 +217,6 @@ def checked_types(arrays: Iterable[StoredArray]) -> None:
     first, *others = arrays
     for array in others:
         if array.dtype != first.dtype:
-            raise MetadataError(f"{array.document} says {array.dtype}, {first.document} {first.dtype}", key=array.document)
+            raise MetadataError(
+                f"{array.document} says {array.dtype}, {first.document} {first.dtype}", key=array.document
+            )

@@ -100,7 +100,9 @@ class Layer:
             "input_labels": ["x", "y", "z", "channel"],
             "output": output,
         }
-        return Native({**spec, "open": True, "assume_metadata": True, "transform": transform}, self.array.path, fills=True)
+        return Native(
+            {**spec, "open": True, "assume_metadata": True, "transform": transform}, self.array.path, fills=True
+        )
 
 
 def describe(array: StoredArray, roles: Roles, placement: Placement) -> Layer:

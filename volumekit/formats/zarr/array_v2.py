@@ -71,7 +71,7 @@ class ArrayV2(StoredArray):
         """Tell chunks by their names."""
         return self.keys.cell(key) is not None
 
-    def check(self) -> None:
+    def require_codec(self) -> None:
         """Raise unless all codecs are there."""
         assert self._pipeline
 

@@ -11,15 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.errors import MetadataError, UnsupportedError
 from volumekit.formats.arrays.array import Dims, StoredArray
-from volumekit.formats.arrays.document import Document, dump, load, member, numbers
+from volumekit.formats.arrays.document import Document, dump, member, numbers
 from volumekit.formats.base import Container
 from volumekit.formats.zarr.chunks import padded
-from volumekit.formats.zarr.configs import SHARDING, Config, check_order, codecs_of, config_of, is_native, shard_of, titles
+from volumekit.formats.zarr.configs import (
+    SHARDING,
+    Config,
+    check_order,
+    codecs_of,
+    config_of,
+    is_native,
+    shard_of,
+    titles,
+)
 from volumekit.formats.zarr.keys import ChunkKeys
 from volumekit.formats.zarr.pipeline_v3 import PipelineV3
 from volumekit.formats.zarr.values import data_type, dump_fill, parse_fill
@@ -73,7 +81,7 @@ class ArrayV3(StoredArray):
         """Tell chunks and shards by their names."""
         return self.keys.cell(key) is not None
 
-    def check(self) -> None:
+    def require_codec(self) -> None:
         """Raise unless all codecs are there."""
         assert self._pipeline
 
@@ -183,9 +191,7 @@ def _check_members(metadata: Document, key: str) -> None:
         raise UnsupportedError(f"{key} asks for storage transformers, of which none is known", key=key)
 
 
-def _chunks(
-    codecs: tuple[Config, ...], outer: Dims, key: str
-) -> tuple[Dims, tuple[Config, ...], ShardIndex | None]:
+def _chunks(codecs: tuple[Config, ...], outer: Dims, key: str) -> tuple[Dims, tuple[Config, ...], ShardIndex | None]:
     """Return extent, codecs and index of chunks in shards; where shards are encoded as a whole, they are the chunks."""
     check_order(codecs, key)
     if len(codecs) > 1 or codecs[0].name != SHARDING:

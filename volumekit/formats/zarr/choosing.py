@@ -81,7 +81,9 @@ def _enter(have: Have, group: Group, path: str) -> Reading[Group]:
         raise MetadataError(f"{group.document} refers to {path!r}, outside the dataset", key=group.document)
     node = yield from read_node(have, folder, group.version)
     if not isinstance(node, Group):
-        raise MetadataError(f"{group.document} refers to {path!r}, but there is no group in {folder}", key=group.document)
+        raise MetadataError(
+            f"{group.document} refers to {path!r}, but there is no group in {folder}", key=group.document
+        )
     return node
 
 
@@ -127,4 +129,6 @@ def _label(have: Have, group: Group, label: Any) -> Reading[Group]:
     names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     if isinstance(node, Group) and isinstance(label, str) and label in names:
         return (yield from _enter(have, node, label))
-    raise OptionError(f"there is no label {label!r}; " + (f"there is {_few(names)}" if names else "there are no labels"))
+    raise OptionError(
+        f"there is no label {label!r}; " + (f"there is {_few(names)}" if names else "there are no labels")
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from volumekit.codecs.compression import decompress
 from volumekit.codecs.zfp import zfp_decode, zfp_encode
 from volumekit.errors import CorruptChunkError, MetadataError, MissingExtraError, UnsupportedError, VolumekitError
 
-Buffer = bytes | memoryview | NDArray[Any]
+Buffer = Any
+"""Bytes, or an array."""
+
+T = TypeVar("T")
 
 BYTES = (
     "blosc", "zstd", "gzip", "zlib", "bz2", "lz4", "lzma", "shuffle",
@@ -76,7 +79,7 @@ def numcodec(name: str, config: Mapping[str, Any], key: str) -> Any:
         raise MetadataError(f"{key} has impossible settings for {name!r}: {error}", key=key) from error
 
 
-def guarded(name: str, call: Callable[[], Any]) -> Any:
+def guarded(name: str, call: Callable[[], T]) -> T:
     """Decode something.
 
     Raises

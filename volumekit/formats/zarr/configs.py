@@ -73,7 +73,9 @@ def permutation(settings: Mapping[str, Any], rank: int, key: str) -> tuple[int, 
         return tuple(range(rank)) if order == "C" else tuple(reversed(range(rank)))
     found = numbers(order, "the order of transpose", key)
     if sorted(found) != list(range(rank)):
-        raise MetadataError(f"the order of transpose in {key} is {order!r}, no permutation of {rank} dimensions", key=key)
+        raise MetadataError(
+            f"the order of transpose in {key} is {order!r}, no permutation of {rank} dimensions", key=key
+        )
     return found
 
 
@@ -122,7 +124,9 @@ def shard_of(
     codecs = codecs_of(settings.get("index_codecs", ["bytes", "crc32c"]), key)
     names = [codec.name for codec in codecs]
     if names not in (["bytes"], ["bytes", "crc32c"]):
-        raise UnsupportedError(f"the shard index in {key} is encoded by {', '.join(names)}; only crc32c is read", key=key)
+        raise UnsupportedError(
+            f"the shard index in {key} is encoded by {', '.join(names)}; only crc32c is read", key=key
+        )
     little = codecs[0].settings.get("endian", "little") == "little"
     inner = codecs_of(settings.get("codecs"), key)
     return chunk, inner, ShardIndex(grid, where == "end", little, len(names) > 1)

@@ -87,7 +87,7 @@ def _parse(entry: Mapping[str, Any], number: int, group: Group) -> Multiscale:
     version = str(group.ome.get("version") or entry.get("version") or ("0.5" if group.version == 3 else "0.4"))
     if not version.startswith(READABLE):
         raise UnsupportedError(
-            f"{key} is OME-Zarr {version}, which this version does not read; it reads 0.1 to 0.5: write it again as 0.5",
+            f"{key} is OME-Zarr {version}, which this version does not read; it reads 0.1 to 0.5",
             key=key,
         )
     axes = _axes(entry.get("axes"), key)
@@ -150,7 +150,9 @@ def _transforms(value: Any, rank: int, key: str) -> Pair:
         transform = member(entry, "a coordinate transformation", key)
         kind = transform.get("type")
         if kind not in ("identity", "scale", "translation"):
-            raise UnsupportedError(f"a transformation in {key} is {kind!r}; known: identity, scale, translation", key=key)
+            raise UnsupportedError(
+                f"a transformation in {key} is {kind!r}; known: identity, scale, translation", key=key
+            )
         if kind == "scale":
             total = _compose(total, (_vector(transform, kind, rank, key), None), rank)
         elif kind == "translation":
@@ -186,4 +188,5 @@ def channel_notes(omero: Any, count: int) -> tuple[tuple[str, ...], tuple[str, .
 
 def _all(channels: Iterable[Any], name: str) -> tuple[str, ...]:
     values = [channel.get(name) if isinstance(channel, Mapping) else None for channel in channels]
-    return tuple(values) if all(isinstance(value, str) for value in values) else ()
+    texts = tuple(value for value in values if isinstance(value, str))
+    return texts if len(texts) == len(values) else ()

@@ -84,8 +84,8 @@ def _node_v3(path: str, metadata: Document) -> Node:
         return parse_v3(path, metadata)
     if kind != "group" or metadata.get("zarr_format") != 3:
         raise MetadataError(
-            f"{key} is of zarr_format {metadata.get('zarr_format')!r} and node_type {kind!r}; it should be 3, and group "
-            "or array",
+            f"{key} is of zarr_format {metadata.get('zarr_format')!r} and node_type {kind!r}; it should be 3, and"
+            " group or array",
             key=key,
         )
     return Group(path, 3, member(metadata.get("attributes") or {}, "attributes", key), key)

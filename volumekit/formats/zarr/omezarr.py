@@ -13,10 +13,11 @@ import numpy as np
 
 from volumekit.errors import MetadataError, VolumekitError
 from volumekit.formats.arrays.array import StoredArray
-from volumekit.formats.arrays.format import ArrayFormat, Choices, Have, Reading
+from volumekit.formats.arrays.format import ArrayFormat, Choices, Have, Reading, fetched
 from volumekit.formats.arrays.layer import Layer, broken, describe
 from volumekit.formats.arrays.placement import Scaled, in_nm, place
 from volumekit.formats.arrays.roles import CHANNEL, Roles, assign
+from volumekit.formats.zarr import array_v2, array_v3
 from volumekit.formats.zarr.choosing import find_image
 from volumekit.formats.zarr.multiscale import Dataset, Multiscale, channel_notes, choose_multiscale
 from volumekit.formats.zarr.nodes import Group, kept, read_node
@@ -64,9 +65,9 @@ class OmeZarr(ArrayFormat):
         choices = Choices(have)
         group = yield from find_image(have, choices)
         multiscale = choose_multiscale(group, choices)
-        found: list[StoredArray | VolumekitError] = []
-        for dataset in multiscale.datasets:
-            found.append((yield from _read_array(have, group, dataset)))
+        document = array_v3.DOCUMENT if group.version == 3 else array_v2.DOCUMENT
+        yield from fetched(have, *(f"{group.path}{dataset.path}/{document}" for dataset in multiscale.datasets))
+        found = yield from _read_arrays(have, group, multiscale)
         arrays = [array for array in found if isinstance(array, StoredArray)]
         if not arrays:
             raise found[0] if isinstance(found[0], Exception) else MetadataError("no levels", key=group.document)
@@ -86,6 +87,14 @@ def _is_label(group: Group) -> bool:
     return "image-label" in group.ome or "/labels/" in f"/{group.path}"
 
 
+def _read_arrays(have: Have, group: Group, multiscale: Multiscale) -> Reading[list[StoredArray | VolumekitError]]:
+    found = []
+    for dataset in multiscale.datasets:
+        array = yield from _read_array(have, group, dataset)
+        found.append(array)
+    return found
+
+
 def _read_array(have: Have, group: Group, dataset: Dataset) -> Reading[StoredArray | VolumekitError]:
     """Read the array of a level, or return why there is none."""
     folder = f"{group.path}{dataset.path}/"
@@ -97,12 +106,12 @@ def _read_array(have: Have, group: Group, dataset: Dataset) -> Reading[StoredArr
         return node
     document = folder + ("zarr.json" if group.version == 3 else ".zarray")
     problem = "is missing" if node is None else "describes a group, not an array"
-    return MetadataError(f"{document} {problem}, though {group.document} lists {dataset.path!r} as a level", key=document)
+    return MetadataError(
+        f"{document} {problem}, though {group.document} lists {dataset.path!r} as a level", key=document
+    )
 
 
-def _roles(
-    array: StoredArray, multiscale: Multiscale, group: Group, choices: Choices
-) -> tuple[Roles, Axis | None]:
+def _roles(array: StoredArray, multiscale: Multiscale, group: Group, choices: Choices) -> tuple[Roles, Axis | None]:
     axes = multiscale.axes
     if len(axes) != len(array.shape):
         raise MetadataError(
@@ -191,14 +200,18 @@ class _Pyramid:
         if array.dtype != first.dtype:
             raise MetadataError(f"{key} says {array.dtype}, {first.document} {first.dtype}", key=key)
         if len(array.shape) != len(first.shape):
-            raise MetadataError(f"{key} has {len(array.shape)} dimensions, {first.document} {len(first.shape)}", key=key)
+            raise MetadataError(
+                f"{key} has {len(array.shape)} dimensions, {first.document} {len(first.shape)}", key=key
+            )
         if dataset.path in [other.path for other in self._multiscale.datasets[:number]]:
             raise MetadataError(f"{self._group.document} lists {dataset.path!r} twice", key=self._group.document)
         if not all(array.shape):
             raise MetadataError(f"{key} describes an array without voxels, {array.shape}", key=key)
         kept_dims = [*self._roles.dims, *(p for p in self._roles.places[CHANNEL:] if p is not None)]
         if any(array.shape[dim] != first.shape[dim] for dim in kept_dims):
-            raise MetadataError(f"{key} is {array.shape}, {first.document} {first.shape}: only space may differ", key=key)
+            raise MetadataError(
+                f"{key} is {array.shape}, {first.document} {first.shape}: only space may differ", key=key
+            )
         self._check_scale(number, dataset, array)
         scale, translation = self._along(dataset, array)
         return Scaled(self._space(scale), self._space(translation, missing=0))
@@ -224,14 +237,14 @@ class _Pyramid:
         finest, before = self._multiscale.datasets[sound[0]], self._multiscale.datasets[sound[-1]]
         top = self._found[sound[0]]
         assert isinstance(top, StoredArray)
-        for dim in (place for place in self._roles.places[:CHANNEL] if place is not None):
+        for dim in (dim for dim in self._roles.places[:CHANNEL] if dim is not None):
             size, fine = dataset.scale[dim], (finest.scale or (_ONE,) * len(array.shape))[dim]
             extent, whole = array.shape[dim] * size, top.shape[dim] * fine
             name = self._multiscale.axes[dim].name
             if abs(extent - whole) > max(SLACK[0] * max(size, fine), SLACK[1] * whole):
                 raise MetadataError(
-                    f"level {dataset.path!r} in {key} has {array.shape[dim]} voxels of scale {_float(size):g} along {name},"
-                    f" but {finest.path!r} has {top.shape[dim]} of {_float(fine):g}: one of them is wrong",
+                    f"level {dataset.path!r} in {key} has {array.shape[dim]} voxels of scale {_float(size):g} along "
+                    f"{name}, but {finest.path!r} has {top.shape[dim]} of {_float(fine):g}: one of them is wrong",
                     key=key,
                 )
             if size < (before.scale or (_ONE,) * len(array.shape))[dim]:

@@ -6,7 +6,6 @@ Source: the zarr v3 specification, and for ``numcodecs.*`` what zarr-python does
 from __future__ import annotations
 
 import math
-from abc import ABC
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ class Form(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class Step(ABC):
+class Step:
     """A codec of a pipeline; bytes or arrays in, bytes or arrays out."""
 
     def after(self, form: Form) -> Form:
@@ -113,7 +112,9 @@ class Raw(Step):
     def decode(self, data: Any, form: Form) -> Any:
         """Return the array; a view of the bytes."""
         if len(data) != form.nbytes:
-            raise CorruptChunkError(f"{len(data)} bytes, where a chunk of {form.shape} {form.dtype} takes {form.nbytes}")
+            raise CorruptChunkError(
+                f"{len(data)} bytes, where a chunk of {form.shape} {form.dtype} takes {form.nbytes}"
+            )
         return np.frombuffer(data, form.dtype.newbyteorder(self._endian)).reshape(form.shape)
 
 

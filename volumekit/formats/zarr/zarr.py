@@ -131,5 +131,3 @@ def _nm(size: tuple[float, str], key: str) -> float:
         return finite(float(in_nm(value, unit)), "dimension_units", key, positive=True)
     except OverflowError:
         raise MetadataError(f"dimension_units in {key} are beyond any number", key=key) from None
-
-

@@ -1,0 +1,128 @@
+"""zarr arrays and OME-Zarr images pass the kit; zarr-python makes the references."""
+
+from typing import ClassVar
+
+import numpy as np
+import zarr
+from zarr.storage import MemoryStore
+
+from volumekit.formats.zarr.create import create_ome_zarr, create_zarr, describe_levels
+from volumekit.formats.zarr.layout import Layout as ZarrLayout
+from volumekit.testing.formats import FormatConformance
+
+DTYPES = (
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float16", "float32", "float64", "uint64",
+)  # fmt: skip
+
+
+def objects(store):
+    """Return what a zarr-python memory store holds."""
+    return {key: value.to_bytes() for key, value in store._store_dict.items()}
+
+
+def stored(voxels):
+    """Return voxels as zarr stores them: (c, z, y, x), or (z, y, x) of one channel."""
+    array = voxels.transpose(3, 2, 1, 0)
+    return array if len(array) > 1 else array[0]
+
+
+class ZarrConformance(FormatConformance):
+    version = 3
+    compressor: ClassVar = "zstd"
+    native = True
+    fill_missing = True
+    exact = False
+    channels = (1, 3)
+    mips = 0
+
+    def levels(self, layout):
+        return describe_levels(
+            layout.shape,
+            layout.dtype,
+            channels=layout.channels,
+            resolution=(4, 4, 40),
+            offset=layout.offset,
+            chunk_size=layout.chunk,
+            max_mip=self.mips,
+        )
+
+    def create(self, layout):
+        return create_zarr(self.levels(layout)[0], ZarrLayout(self.version, compressor=self.compressor))
+
+    def reference(self, layout, voxels):
+        store = MemoryStore()
+        self.array(store, "", layout, voxels)
+        return objects(store)
+
+    def array(self, store, path, layout, voxels):
+        voxels = stored(voxels)
+        chunk = layout.chunk[::-1] if voxels.ndim == 3 else (1, *layout.chunk[::-1])
+        names = ["z", "y", "x"] if voxels.ndim == 3 else ["c", "z", "y", "x"]
+        offset = [*layout.offset[::-1]] if voxels.ndim == 3 else [0, *layout.offset[::-1]]
+        how = {"dimension_names": names, "attributes": {"volumekit": {"voxel_offset": offset}}}
+        if self.version == 2:
+            attributes = {"_ARRAY_DIMENSIONS": names, "volumekit": {"voxel_offset": offset}}
+            how = {"attributes": attributes, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        array = zarr.create_array(
+            store, name=path or None, shape=voxels.shape, chunks=chunk, dtype=voxels.dtype, fill_value=0,
+            zarr_format=self.version, config={"write_empty_chunks": True}, **how,
+        )  # fmt: skip
+        array[...] = voxels
+
+
+class TestZarrV3(ZarrConformance):
+    dtypes = DTYPES
+
+
+class TestZarrV2(ZarrConformance):
+    dtypes = DTYPES
+    optional = (".zattrs",)
+    version = 2
+
+
+class TestZarrV3InPython(ZarrConformance):
+    """With a codec that TensorStore does not have."""
+
+    dtypes = ("uint8", "uint16")
+    compressor = "lz4"
+    native = False
+
+    def reference(self, layout, voxels):
+        fmt = self.create(layout)
+        level, found = fmt.levels[0], dict(fmt.metadata())
+        from numcodecs import LZ4
+
+        from volumekit.testing.datasets import cells
+
+        for cell in cells(level):
+            chunk = np.zeros((*layout.chunk, 1), layout.dtype)
+            low = [at * n for at, n in zip(cell, (*layout.chunk, 1), strict=True)]
+            part = voxels[tuple(slice(a, a + n) for a, n in zip(low, (*layout.chunk, 1), strict=True))]
+            chunk[tuple(map(slice, part.shape))] = part
+            name = "/".join(map(str, cell[2::-1] if layout.channels == 1 else cell[::-1]))
+            found[f"c/{name}"] = bytes(LZ4().encode(np.ascontiguousarray(chunk[..., 0].T)))
+        return found
+
+
+class OmeZarrConformance(ZarrConformance):
+    mips = 1
+
+    def create(self, layout):
+        return create_ome_zarr(self.levels(layout), ZarrLayout(self.version, compressor=self.compressor), method="mean")
+
+    def reference(self, layout, voxels):
+        store = MemoryStore()
+        fmt = self.create(layout)
+        self.array(store, "0", layout, voxels)
+        made = objects(store)
+        own = {key: data for key, data in fmt.metadata().items() if not key.startswith("0/")}
+        return {**{key: data for key, data in made.items() if key.startswith("0/") and key != "0/.zattrs"}, **own}
+
+
+class TestOmeZarrV3(OmeZarrConformance):
+    dtypes = ("uint8", "uint16")
+
+
+class TestOmeZarrV2(OmeZarrConformance):
+    dtypes = ("uint8", "uint16")
+    version = 2
