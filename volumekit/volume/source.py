@@ -184,7 +184,7 @@ def _parse(kind: type[Format], store: Store, have: dict[str, bytes | None]) -> F
 def _chosen(fmt: Format, have: Mapping[str, bytes | None]) -> Format:
     """Refuse choices where there is nothing to choose."""
     if AT in have and not fmt.fixes:
-        raise OptionError(f"{fmt.name} data have no parts to choose from and no further axes; leave out at=")
+        raise UnsupportedError(f"{fmt.name} data have no parts to choose from and no further axes; leave out at=")
     return fmt
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds
 from volumekit.model.level import CodecSpec, Level
 from volumekit.model.units import exact
+
+F = TypeVar("F", bound=ArrayFormat)
 
 LAYER_TYPES = ("image", "segmentation")
 
@@ -203,13 +205,13 @@ def _check_type(layer_type: str) -> None:
         raise OptionError(f"layer_type is {layer_type!r}; it is one of {', '.join(LAYER_TYPES)}")
 
 
-def _parsed(kind: type[Any], documents: Mapping[str, bytes]) -> Any:
+def _parsed(kind: type[F], documents: Mapping[str, bytes]) -> F:
     """Build a format from documents made here, refusing what could not be opened again."""
     have: dict[str, bytes | None] = dict(documents)
     try:
         while wanted := set(kind.needs(have)) - set(have):
             have.update(dict.fromkeys(wanted))
-        made: ArrayFormat = kind.parse(have)
+        made = kind.parse(have)
         for level in made.levels:
             if level.error is not None:
                 raise OptionError(level.error)
