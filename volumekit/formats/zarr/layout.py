@@ -11,13 +11,14 @@ import numpy as np
 
 from volumekit.errors import OptionError
 from volumekit.formats.arrays.document import Document
-from volumekit.formats.zarr.codec import BYTES
 from volumekit.formats.zarr.values import NAMES, dump_fill
 from volumekit.model.level import Level
 
 AXES = ("c", "z", "y", "x")
 MAX_CHUNK_BYTES = 2**31 - 2**16
 """Blosc's limit; larger chunks serve nobody."""
+
+COMPRESSORS = ("blosc", "zstd", "gzip", "zlib", "bz2", "lz4", "lzma")
 
 _LITTLE: Document = {"name": "bytes", "configuration": {"endian": "little"}}
 _V3 = ("blosc", "gzip", "zstd")
@@ -126,10 +127,9 @@ class Layout:
         name, *rest = (given or "none").split(":")
         if name in ("none", ""):
             return None
-        if name not in BYTES or name in BYTES[7:] or len(rest) > 1 + (name == "blosc"):
-            raise OptionError(
-                f"compressor is {given!r}; it is none or one of {', '.join(BYTES[:7])}, with a level as zstd:5"
-            )
+        if name not in COMPRESSORS or len(rest) > 1 + (name == "blosc"):
+            known = ", ".join(("none", *COMPRESSORS))
+            raise OptionError(f"compressor is {given!r}; it is one of {known}, with a level as zstd:5")
         settings = _settings(name, rest, level.dtype, self.version)
         if self.version == 2:
             return {"id": name, **settings}
