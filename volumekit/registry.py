@@ -84,7 +84,7 @@ def load_plugin(point: metadata.EntryPoint) -> Any:
     MissingExtraError
         If it needs a package that is not installed; the message gives the pip command.
     """
-    package = point.dist.name if point.dist else point.module
+    package = _package(point)
     try:
         return load(point.value, package=package)
     except MissingExtraError:
@@ -93,6 +93,14 @@ def load_plugin(point: metadata.EntryPoint) -> Any:
         raise UnsupportedError(
             f"the plug-in {point.name!r} of the package {package} cannot be loaded ({error}); update or uninstall it"
         ) from error
+
+
+def _package(point: metadata.EntryPoint) -> str:
+    """Return the package an entry point is of, or its module where the package does not say its name."""
+    try:
+        return point.dist.name if point.dist else point.module
+    except Exception:  # `importlib_metadata`, where it has taken over, raises an error of its own
+        return point.module
 
 
 def load(row: str, *, package: str = "volumekit") -> Any:
