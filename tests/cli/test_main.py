@@ -124,7 +124,7 @@ def test_downsample(tmp_path, capsys):
         ["convert", "a", "b", "--factor", "0,1,1"],
         ["convert", "a", "b", "--chunk-size", "0,1,1"],
         ["convert", "a", "b", "--block-size", "-8"],
-        ["convert", "a", "b", "--format", "zarr"],
+        ["convert", "a", "b", "--format", "dicom"],
         ["downsample", "a", "--compress", "rar"],
         ["downsample", "a", "--factor", "0"],
         ["demo", "--voxel-size", "0"],
