@@ -62,6 +62,7 @@ def check(volume, read):
     assert KEY in f"{error.key}"
     assert "/v" in f"{error.url}"
     assert KEY in str(error)
+    assert error.__cause__ is not error, "other programs that follow causes would never end"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 

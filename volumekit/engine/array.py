@@ -20,7 +20,7 @@ from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
 from volumekit.storage import forkguard
-from volumekit.storage.translate import translate
+from volumekit.storage.translate import raise_translated, translate
 
 Progress = Callable[[int], object]
 """Told how many bytes of voxels have been read or written since the last call."""
@@ -123,7 +123,7 @@ class LevelArray(Ways):
                 yield from self._read_directly(low, high, step, out, progress)
                 return
         except Exception as error:
-            raise self._named(error, domain) from error
+            self._fail(error, domain)
         if progress is not None:
             progress(out.nbytes)
 
@@ -133,7 +133,7 @@ class LevelArray(Ways):
         try:
             yield from self._direct.read(low, high, step, out, progress)
         except Exception as error:
-            raise self._named(error, to_domain(low, high, step)) from error
+            self._fail(error, to_domain(low, high, step))
 
     def write(
         self,
@@ -196,7 +196,7 @@ class LevelArray(Ways):
         try:
             yield from self._direct.write(low, high, step, array, outcome, progress)
         except Exception as error:
-            raise self._named(error, to_domain(low, high, step)) from error
+            self._fail(error, to_domain(low, high, step))
 
     def _write_piece(
         self,
@@ -210,7 +210,7 @@ class LevelArray(Ways):
             yield target[domain].write(array)
         except Exception as error:
             outcome[1].append(to_box(domain))
-            raise self._named(error, domain) from error
+            self._fail(error, domain)
         outcome[0].append(to_box(domain))
         if progress is not None:
             progress(array.nbytes)
@@ -227,7 +227,7 @@ class LevelArray(Ways):
         try:
             voxels: NDArray[Any] = yield from self._either(lambda store: store[index].read())
         except Exception as error:
-            raise translate(error, url=self.store.url, key=self.level.key) from error
+            raise_translated(error, url=self.store.url, key=self.level.key)
         return voxels
 
     def write_points(self, index: tuple[NDArray[np.int64], ...], values: NDArray[Any]) -> Unit[None]:
@@ -251,6 +251,8 @@ class LevelArray(Ways):
             problem = translate(error, url=self.store.url, key=self.level.key)
             if isinstance(problem, VolumekitError):
                 problem.unknown = (Bbox.from_points(points[:, :3]),)
+            if problem is error:
+                raise
             raise problem from error
         finally:
             changes.note(self.store.url)

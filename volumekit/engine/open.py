@@ -15,7 +15,7 @@ from volumekit.model.level import Level
 from volumekit.storage import forkguard
 from volumekit.storage.base import Store
 from volumekit.storage.context import context
-from volumekit.storage.translate import translate
+from volumekit.storage.translate import raise_translated
 
 
 def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> ts.TensorStore | None:
@@ -38,7 +38,7 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
     try:
         return ts.open(spec, context=_context(options)).result()
     except (ValueError, NotImplementedError) as error:
-        raise translate(error, url=store.url, key=level.key) from error
+        raise_translated(error, url=store.url, key=level.key)
 
 
 def open_bridge(store: Store, fmt: Format, level: Level, options: IOOptions) -> ts.TensorStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import tensorstore as ts
 
@@ -23,7 +23,7 @@ from volumekit.model.level import Level
 from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.suffix import SuffixStore
-from volumekit.storage.translate import translate
+from volumekit.storage.translate import raise_translated, translate
 
 Domain = tuple[slice, ...]
 
@@ -168,8 +168,8 @@ class Ways:
             return None
         return self._native
 
-    def _named(self, error: Exception, domain: Domain) -> BaseException:
-        return translate(error, url=self.store.url, key=self.level.key, box=to_box(domain))
+    def _fail(self, error: Exception, domain: Domain) -> NoReturn:
+        raise_translated(error, url=self.store.url, key=self.level.key, box=to_box(domain))
 
 
 def to_domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:

@@ -25,7 +25,7 @@ from volumekit.model.url import URL
 from volumekit.storage import forkguard
 from volumekit.storage.base import Future, Store, Value, chain, done, failed, gather, then
 from volumekit.storage.context import context
-from volumekit.storage.translate import status, translate
+from volumekit.storage.translate import raise_translated, status
 
 T = TypeVar("T")
 _LOCK = ".__lock"
@@ -95,7 +95,7 @@ class KvStore(Store):
             try:
                 return step(finished.result())
             except (ValueError, IndexError, NotImplementedError) as error:
-                raise translate(error, url=self.url, key=key) from error
+                raise_translated(error, url=self.url, key=key)
 
         return _Mapped(future, settle)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 from volumekit.errors import (
     ConflictError,
@@ -67,6 +68,16 @@ def translate(
     named = _FILE.search(str(error))
     key = _relative(named[1], url) if named else key
     return kind(f"{advice}: {_readable(error)}", url=url, key=key, box=box)
+
+
+def raise_translated(
+    error: BaseException, *, url: str | None = None, key: str | None = None, box: object = None
+) -> NoReturn:
+    """Raise our error for one of TensorStore's, with that one as its cause; anything else is raised as it is."""
+    problem = translate(error, url=url, key=key, box=box)
+    if problem is error:
+        raise error
+    raise problem from error
 
 
 def _told(found: str, text: str) -> str:
