@@ -90,6 +90,7 @@ def from_dask(
         volume = (url if isinstance(url, Volume) else Volume(url, **how))._snapshot()
         plan = _Plan(volume, _low(volume, lazy, () if region is None else region))
     else:
+        lazy = _storable(lazy)
         size, channels = lazy.shape[:3], lazy.shape[3]
         place = (resolution, voxel_offset, size)
         layout: dict[str, Any] = {"chunk_size": chunk_size, "max_mip": max_mip, "factor": factor, "sharding": sharding}
@@ -108,11 +109,11 @@ def from_dask(
 
 
 def _as_voxels(array: Any) -> dask.array.Array:
-    """Return an array as (x, y, z, channel), of a type that volumes store.
+    """Return an array as (x, y, z, channel).
 
     Raises
     ------
-    ShapeError, OptionError
+    ShapeError
         If it cannot be one.
     """
     voxels = load("dask.array:asarray[dask]")(array)
@@ -120,11 +121,22 @@ def _as_voxels(array: Any) -> dask.array.Array:
         raise ShapeError(f"an array (x, y, z) or (x, y, z, channel) is needed, not {voxels.shape}")
     if any(math.isnan(n) for n in voxels.shape):
         raise ShapeError(f"the shape {voxels.shape} is not known; call compute_chunk_sizes() of the array first")
+    return voxels if voxels.ndim == 4 else voxels[..., np.newaxis]
+
+
+def _storable(voxels: dask.array.Array) -> dask.array.Array:
+    """Return voxels of a type that new volumes have.
+
+    Raises
+    ------
+    OptionError
+        If they have another one.
+    """
     if voxels.dtype == bool:
-        voxels = voxels.astype(np.uint8)
+        return voxels.astype(np.uint8)
     if voxels.dtype.name not in DATA_TYPES:
         raise OptionError(f"{voxels.dtype} cannot be stored; convert to one of {', '.join(DATA_TYPES)}")
-    return voxels if voxels.ndim == 4 else voxels[..., np.newaxis]
+    return voxels
 
 
 def _low(volume: Volume, array: dask.array.Array, region: Any) -> Four:

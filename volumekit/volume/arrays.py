@@ -123,7 +123,8 @@ class Arrays(Reading):
     def __dask_tokenize__(self) -> Any:
         """Tell what the voxels of the current mip depend on, as far as this process knows."""
         options = self._options
-        how = (options.fill_missing, options.background_color, options.bounded, options.autocrop)
+        chosen = sorted((options.at or {}).items())
+        how = (options.fill_missing, options.background_color, options.bounded, options.autocrop, chosen)
         return type(self).__name__, str(self._url), repr(self._level()), how, changes.last(self._store.url)
 
     def _snapshot(self) -> Volume:

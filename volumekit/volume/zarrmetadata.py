@@ -1,49 +1,41 @@
-"""What zarr and OME-Zarr say of a volume.
-
-Sources: the core specification of zarr v3, and OME-Zarr (OME-NGFF) 0.5.
-"""
+"""What zarr and OME-Zarr say of a volume that is shown as one."""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from volumekit.model.level import Level
-from volumekit.model.units import exact
+from volumekit.formats.zarr.create import axis_document, dataset_document
+from volumekit.formats.zarr.layout import axes_of, ordered
+from volumekit.formats.zarr.values import dump_fill
 
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
-
-
-def axes_of(level: Level) -> tuple[str, ...]:
-    """Return the axes of a level's zarr array: the channel only where there are several."""
-    return ("c", "z", "y", "x") if level.channels > 1 else ("z", "y", "x")
 
 
 def array_metadata(volume: Volume, mip: int) -> dict[str, Any]:
     """Return the ``zarr.json`` of a mip."""
     array = volume.array(mip)
     level = array.level
-    axes = axes_of(level)
+    transformations = dataset_document("", level)["coordinateTransformations"]
     return {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": _ordered(level.shape, axes),
+        "shape": ordered(level.shape, level),
         "data_type": level.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": _ordered(level.cell, axes)}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": ordered(level.cell, level)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": _fill_value(array.options.background),
+        "fill_value": dump_fill(array.options.background, level.dtype),
         "codecs": [{"name": "bytes", "configuration": {"endian": sys.byteorder}}],
-        "dimension_names": list(axes),
+        "dimension_names": axes_of(level),
         "attributes": {
             "volumekit": {
                 "url": volume.cloudpath,
                 "mip": mip,
-                "voxel_offset": _ordered((*level.offset, 0), axes),
-                "scale": _ordered((*level.resolution, 1.0), axes),
-                "translation": _ordered((*_centres(level), 0.0), axes),
+                "voxel_offset": ordered((*level.offset, 0), level),
+                "scale": transformations[0]["scale"],
+                "translation": transformations[1]["translation"],
                 "unit": "nanometer",
             }
         },
@@ -61,41 +53,12 @@ def group_metadata(volume: Volume, mips: Mapping[str, int]) -> dict[str, Any]:
         Folder of each mip, finest first.
     """
     levels = volume.levels
-    axes = axes_of(levels[0])
     multiscale = {
         "name": volume.layer,
-        "axes": [_axis(name) for name in axes],
-        "datasets": [_dataset(folder.rstrip("/"), levels[mip], axes) for folder, mip in mips.items()],
+        "axes": [axis_document(name) for name in axes_of(levels[0])],
+        "datasets": [dataset_document(folder.rstrip("/"), levels[mip]) for folder, mip in mips.items()],
     }
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
     if volume.layer_type == "segmentation" and volume.dtype.kind in "iu":
         ome["image-label"] = {}
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
-
-
-def _axis(name: str) -> dict[str, str]:
-    return {"name": name, "type": "channel"} if name == "c" else {"name": name, "type": "space", "unit": "nanometer"}
-
-
-def _dataset(path: str, level: Level, axes: Sequence[str]) -> dict[str, Any]:
-    scale = {"type": "scale", "scale": _ordered((*level.resolution, 1.0), axes)}
-    translation = {"type": "translation", "translation": _ordered((*_centres(level), 0.0), axes)}
-    return {"path": path, "coordinateTransformations": [scale, translation]}
-
-
-def _centres(level: Level) -> tuple[float, ...]:
-    """Return where the centre of the lowest voxel lies, (x, y, z) in nm."""
-    pairs = zip(level.offset, level.resolution, strict=True)
-    return tuple(float((n + exact(0.5)) * exact(size)) for n, size in pairs)
-
-
-def _ordered(values: Iterable[Any], axes: Sequence[str]) -> list[Any]:
-    """Return values given as (x, y, z, channel) in the order of a zarr array."""
-    named = dict(zip("xyzc", values, strict=True))
-    return [named[axis] for axis in axes]
-
-
-def _fill_value(background: float) -> Any:
-    if isinstance(background, float) and not math.isfinite(background):
-        return "NaN" if math.isnan(background) else "Infinity" if background > 0 else "-Infinity"
-    return background

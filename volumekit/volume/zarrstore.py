@@ -18,8 +18,9 @@ from zarr.core.buffer import Buffer, BufferPrototype, cpu
 
 from volumekit.errors import MissingChunkError, ReadOnlyError
 from volumekit.formats.base import Cell
+from volumekit.formats.zarr.layout import axes_of, ordered
 from volumekit.model.level import Level
-from volumekit.volume.zarrmetadata import array_metadata, axes_of, group_metadata
+from volumekit.volume.zarrmetadata import array_metadata, group_metadata
 
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
@@ -236,14 +237,12 @@ def _grid(level: Level) -> tuple[int, ...]:
     return tuple(-(-n // size) for n, size in zip(level.shape, level.chunk, strict=True))
 
 
-def _to_zarr(level: Level, cell: Cell) -> tuple[int, ...]:
-    x, y, z, c = cell
-    return (c, z, y, x) if level.channels > 1 else (z, y, x)
+def _to_zarr(level: Level, cell: Cell) -> list[int]:
+    return ordered(cell, level)
 
 
 def _from_zarr(level: Level, numbers: list[int]) -> Cell | None:
-    axes = axes_of(level)
-    if len(numbers) != len(axes):
+    if len(numbers) != len(axes_of(level)):
         return None
     z, y, x = numbers[-3:]
-    return x, y, z, numbers[0] if len(axes) > 3 else 0
+    return x, y, z, numbers[0] if level.channels > 1 else 0
