@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from volumekit.ops.export import export
     from volumekit.ops.from_dask import from_dask
     from volumekit.ops.transfer import transfer
+    from volumekit.ops.verify import verify
     from volumekit.volume.cutout import VolumeCutout
     from volumekit.volume.report import ChunkReport
     from volumekit.volume.volume import Volume
@@ -36,6 +37,7 @@ _WHERE = {
     "export": "volumekit.ops.export",
     "from_dask": "volumekit.ops.from_dask",
     "transfer": "volumekit.ops.transfer",
+    "verify": "volumekit.ops.verify",
 }
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "export",
     "from_dask",
     "transfer",
+    "verify",
 ]
 
 

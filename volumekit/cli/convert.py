@@ -41,7 +41,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
 def command(src: str, dst: str, *, progress: bool | None, box: Any, dask: str | None, **how: Any) -> None:
-    r"""Turn an image stack or a volume into a chunked volume with a pyramid.
+    """Turn an image stack or a volume into a chunked volume with a pyramid.
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
     Precomputed volume.
@@ -49,7 +49,7 @@ def command(src: str, dst: str, *, progress: bool | None, box: Any, dask: str | 
     \b
     Example:
       volumekit convert images/ volume/ --voxel-size 4,4,40 --mips 3
-    """
+    """  # noqa: D301 - click wants the character itself
     from volumekit.ops.convert import convert
 
     with cluster(dask) as client:

@@ -30,6 +30,7 @@ COMMANDS = {
     "exists": "Tell which chunks are stored.",
     "export": "Write a part of a volume to an image, a TIFF or a folder of images.",
     "transfer": "Copy a volume or a part of it, chunk by chunk.",
+    "verify": "Compare two volumes voxel by voxel.",
     "info": "Tell what a volume is: levels, sizes, encodings.",
 }
 """What each command does; the module ``cli/<name>.py`` holds it as ``command``."""
