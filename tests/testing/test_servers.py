@@ -5,25 +5,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.testing.asking import ask
 from volumekit.testing.servers import BucketServer, Fault, Stored, WebServer
-
-
-def ask(url, method="GET", data=None, **headers):
-    sent = {"Content-Type": "application/octet-stream"}  # moto would take a form apart
-    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(url, data, sent, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as reply:
-            return reply.status, reply.read(), reply.headers
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(), error.headers
 
 
 def keys(body):

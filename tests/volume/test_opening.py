@@ -200,9 +200,8 @@ def test_impossible_lru_bytes(tmp_path, lru_bytes):
 
 def test_options_that_nothing_honours_yet_are_refused(tmp_path):
     volume, _ = make(tmp_path / "v")
-    for option in ({"at": {"t": 3}}, {"secrets": {"a": 1}}):
-        with pytest.raises(UnsupportedError):
-            Volume(volume.cloudpath, **option)
+    with pytest.raises(UnsupportedError):
+        Volume(volume.cloudpath, at={"t": 3})
 
 
 def test_unknown_options_are_errors(tmp_path):

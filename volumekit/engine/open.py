@@ -29,6 +29,8 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
         return None
     forkguard.check()
     path = posixpath.normpath(kvstore["path"] + native.path).rstrip("/") + "/"
+    if path.startswith("../"):  # out of the bucket: the store says so
+        return None
     spec = {
         **native.spec,
         "kvstore": {**kvstore, "path": path},
@@ -36,7 +38,8 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
         "store_data_equal_to_fill_value": not options.delete_black,
     }
     try:
-        return ts.open(spec, context=_context(options)).result()
+        with store.opening():
+            return ts.open(spec, context=_context(options)).result()
     except (ValueError, NotImplementedError) as error:
         raise_translated(error, url=store.url, key=level.key)
 

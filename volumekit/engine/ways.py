@@ -15,7 +15,7 @@ from volumekit.engine.drive import Unit, Waitable
 from volumekit.engine.open import open_bridge, open_native
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pool import pool
-from volumekit.errors import MetadataError, MissingChunkError, UnsupportedError
+from volumekit.errors import MetadataError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
@@ -23,7 +23,7 @@ from volumekit.model.level import Level
 from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.suffix import SuffixStore
-from volumekit.storage.translate import raise_translated, translate
+from volumekit.storage.translate import is_better_asked, is_elsewhere, raise_translated
 
 Domain = tuple[slice, ...]
 
@@ -127,10 +127,16 @@ class Ways:
         try:
             yield start(native)
         except ValueError as error:
-            if not isinstance(translate(error), MissingChunkError):
-                raise
+            self._give_up(error)
             return False
         return True
+
+    def _give_up(self, error: ValueError) -> None:
+        """Raise an error of TensorStore's, unless reading in Python knows better."""
+        if not is_better_asked(error):
+            raise error
+        if is_elsewhere(error):
+            self._native = None
 
     def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
         """Read natively; where a chunk is missing, or has a suffix, through the bridge."""
@@ -139,8 +145,7 @@ class Ways:
             try:
                 yield future
             except ValueError as error:
-                if not isinstance(translate(error), MissingChunkError):
-                    raise
+                self._give_up(error)
             else:
                 return future.result()
         future = start(self._bridge)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from volumekit.errors import UnknownProtocolError
+from volumekit.errors import OptionError, UnknownProtocolError
 from volumekit.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ STORES = Registry(
     {
         "file": "volumekit.storage.kvstore:FileStore",
         "memory": "volumekit.storage.kvstore:MemoryStore",
+        "s3": "volumekit.storage.s3:open_s3",
+        "gs": "volumekit.storage.gs:open_gs",
+        "http": "volumekit.storage.http:HttpStore",
+        "https": "volumekit.storage.http:HttpStore",
     },
 )
 
@@ -66,7 +70,8 @@ def open_store(url: URL, *, durable: bool = False, options: Mapping[str, Any] | 
     durable : bool
         Whether writes are synced to the disk before they count as done.
     options : Mapping, optional
-        Settings of that kind of storage. ``filesystem``: an fsspec filesystem to use, whatever the protocol.
+        Settings of that kind of storage (see `storage.s3`, `storage.gs`, `storage.http`), ``secrets`` among them.
+        ``filesystem``: an fsspec filesystem to use, whatever the protocol.
 
     Raises
     ------
@@ -74,8 +79,15 @@ def open_store(url: URL, *, durable: bool = False, options: Mapping[str, Any] | 
         If neither a storage nor fsspec has this protocol.
     MissingExtraError
         If the storage needs a package that is not installed.
+    OptionError
+        If the storage has no such option, or credentials cannot be read.
     """
-    given = options is not None and options.get("filesystem") is not None
+    options = options or {}
+    given = options.get("filesystem") is not None
+    if options.get("secrets") is not None and (given or url.protocol not in STORES):
+        raise OptionError(
+            "secrets are for s3, gs and http; give other filesystems their credentials in storage_options", url=str(url)
+        )
     if url.protocol in STORES and not given:
         store: Store = STORES[url.protocol](url, durable=durable, options=options)
         return store

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import Future as _Future
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -200,6 +201,10 @@ class Store(ABC):
     def native(self) -> dict[str, Any] | None:
         """Return the TensorStore key-value store spec of the same bytes, or None."""
         return None
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Return what must surround TensorStore's opening of the `native` spec."""
+        return nullcontext()
 
     def join(self, key: str) -> str:
         """Return the URL of a key, for messages."""

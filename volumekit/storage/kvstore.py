@@ -9,6 +9,7 @@ import re
 import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import tensorstore as ts
@@ -23,15 +24,17 @@ from volumekit.errors import (
 )
 from volumekit.model.url import URL
 from volumekit.storage import forkguard
+from volumekit.storage.answers import parse_answer
 from volumekit.storage.base import Future, Store, Value, chain, done, failed, gather, then
 from volumekit.storage.context import context
 from volumekit.storage.translate import raise_translated, status
 
 T = TypeVar("T")
+Ask = Callable[[ts.KvStore, bytes], ts.Future[Any]]
 _LOCK = ".__lock"
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking, as the name may be that of a pipe
 _STAMP = struct.Struct("<xQQQ")  # TensorStore's own, of a file
-_SIZE = re.compile(r"(?:value of|total) size (\d+)|HTTP code 416")
+_SIZE = re.compile(r"(?:value of|total) size (\d+)")
 
 
 class KvStore(Store):
@@ -62,34 +65,56 @@ class KvStore(Store):
         """Read a key, or a range of it."""
         forkguard.check()
         if start is None and stop is None:
-            return self._request(key, self._kv.read, _value)
+            return self._request(key, lambda kv, name: kv.read(name), _value)
         wanted = slice(start or 0, stop)
         if stop is not None and not 0 <= wanted.start <= stop:  # TensorStore knows no such ranges
-            return then(self.read(key), lambda value: value and value._replace(data=value.data[wanted]))
-        part = self._request(key, lambda name: self._kv.read(name, byte_range=wanted), _value)
+            return self._slice(key, wanted)
+        part = self._request(key, lambda kv, name: kv.read(name, byte_range=wanted), _value)
         return chain(part, done, rescue=lambda error: self._cut(key, wanted, error))
 
     def _cut(self, key: str, wanted: slice, error: Exception) -> Future[Value | None] | None:
-        """Read what there is of a range that reaches beyond the end of the object."""
+        """Read what there is of a range that reaches beyond the end of the object, or lies in a compressed one."""
         cause = error.__cause__ or error
-        if status(cause) != "OUT_OF_RANGE":
+        answer, told = parse_answer(str(cause)), _SIZE.search(str(cause))
+        if answer is not None and answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return self._beyond(key, wanted)
+        if status(cause) not in ("OUT_OF_RANGE", "FAILED_PRECONDITION") and not (answer and answer.garbled):
             return None
-        told = _SIZE.search(str(cause))
-        if told is None:
-            return then(self.read(key), lambda value: value and value._replace(data=value.data[wanted]))
-        size = int(told[1] or 0)
+        size = int(told[1]) if told else None
+        if size is None or (wanted.stop is not None and wanted.stop <= size):  # it came, but compressed
+            return self._slice(key, wanted)
         return self.read(key, wanted.start, size) if wanted.start < size else self.read(key, 0, 0)
+
+    def _slice(self, key: str, wanted: slice) -> Future[Value | None]:
+        """Read a whole object for the sake of a part."""
+        return then(self.read(key), lambda value: value and value._replace(data=value.data[wanted]))
+
+    def _beyond(self, key: str, wanted: slice) -> Future[Value | None]:
+        """Read a range that starts beyond the end of what is stored: nothing, unless that is compressed."""
+
+        def rescue(error: Exception) -> Future[Value | None]:
+            answer = parse_answer(str(error.__cause__ or error))
+            empty = answer is not None and answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            return self.read(key, 0, 0) if empty else self._slice(key, wanted)
+
+        first = self._request(key, lambda kv, name: kv.read(name, byte_range=slice(0, 1)), _value)
+        return chain(first, lambda value: done(value and value._replace(data=b"")), rescue=rescue)
 
     def _full(self, key: str) -> str:
         """Return the key as TensorStore's store below knows it."""
         return key
 
-    def _request(self, key: str, ask: Callable[[bytes], ts.Future[Any]], step: Callable[[Any], T]) -> Future[T]:
+    def _request(self, key: str, ask: Ask, step: Callable[[Any], T], *, writes: bool = False) -> Future[T]:
         """Ask TensorStore for something about a key, and translate its answer."""
+        return self._ask(self._kv, key, ask, step)
+
+    def _ask(self, kv: ts.KvStore, key: str, ask: Ask, step: Callable[[Any], T]) -> Future[T]:
         try:
-            future = ask(self._full(key).encode("utf-8", "surrogateescape"))
+            future = ask(kv, self._full(key).encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError as error:
             return failed(StorageError(f"{key!r} cannot be the name of an object: {error.reason}", url=self.url))
+        except StorageError as error:
+            return failed(error)
 
         def settle(finished: ts.Future[Any]) -> T:
             try:
@@ -112,7 +137,7 @@ class KvStore(Store):
                 raise ConflictError("the object changed since it was read; read it again", url=self.url, key=key)
             return bytes(result.generation)
 
-        return self._request(key, lambda name: self._kv.write(name, value, if_equal=if_match), stamp)
+        return self._request(key, lambda kv, name: kv.write(name, value, if_equal=if_match), stamp, writes=True)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with ``prefix``."""

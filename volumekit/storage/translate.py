@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import NoReturn
+from urllib.parse import unquote
 
 from volumekit.errors import (
     ConflictError,
@@ -16,9 +18,12 @@ from volumekit.errors import (
     UnsupportedError,
     VolumekitError,
 )
+from volumekit.storage.answers import meaning, parse_answer
 
 _STATUS = re.compile(r"^([A-Z_]{5,}): ")
 _FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
+
+_REFUSED = (401, 403, 407)
 
 _MEANING: dict[str, tuple[type[VolumekitError], str]] = {
     "NOT_FOUND": (MissingChunkError, "a chunk is not stored"),
@@ -60,9 +65,14 @@ def translate(
         return error
     if not isinstance(error, ValueError | IndexError | NotImplementedError):
         return error
+    kind: type[VolumekitError]
+    answer = parse_answer(str(error))
+    if answer is not None and answer.status != HTTPStatus.GONE:
+        kind, told = meaning(answer)
+        return kind(told, url=url, key=_below(answer.key, url) or key, box=box)
     found = status(error)
     if found is None:
-        kind: type[VolumekitError] = OutOfBoundsError if isinstance(error, IndexError) else StorageError
+        kind = OutOfBoundsError if isinstance(error, IndexError) else StorageError
         return kind(str(error), url=url, key=key, box=box)
     kind, advice = _MEANING.get(_told(found, str(error)), (StorageError, "the storage failed"))
     named = _FILE.search(str(error))
@@ -80,6 +90,22 @@ def raise_translated(
     raise problem from error
 
 
+def is_better_asked(error: BaseException) -> bool:
+    """Tell whether TensorStore's error may be none for `Store.read`, or is explained better by it.
+
+    So are chunks that are missing, objects that are elsewhere, and refusals.
+    """
+    answer = parse_answer(str(error))
+    refused = answer is not None and answer.status in _REFUSED
+    return refused or is_elsewhere(error) or isinstance(translate(error), MissingChunkError)
+
+
+def is_elsewhere(error: BaseException) -> bool:
+    """Tell whether TensorStore's error is a redirect."""
+    answer = parse_answer(str(error))
+    return answer is not None and answer.redirected
+
+
 def _told(found: str, text: str) -> str:
     """Tell decoding errors from those of the operating system, which come with the same statuses."""
     if "os_error_code" not in text:
@@ -91,6 +117,18 @@ def _relative(path: str, url: str | None) -> str:
     """Return the key of a file within the dataset."""
     root = (url or "").rpartition("://")[2].rstrip("/") + "/"
     return path.removeprefix(root) if len(root) > 1 else path
+
+
+def _below(name: str | None, url: str | None) -> str | None:
+    """Return the key within the dataset of an object that the storage names by its URL, or within its bucket."""
+    if name is None:
+        return None
+    root = (url or "").partition("?")[0].rstrip("/")
+    if "://" in name:
+        return unquote(name).removeprefix(f"{root}/").partition("?")[0]
+    parts = root.split("/")
+    ends = ("/".join(parts[n:]) + "/" for n in range(3, len(parts)))
+    return next((name.removeprefix(end) for end in ends if name.startswith(end)), name)
 
 
 def _readable(error: BaseException) -> str:

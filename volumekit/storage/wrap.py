@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future as _Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,6 +47,10 @@ class Wrapper(Store):
     def group(self, key: str) -> str:
         """Return the object a key lives in."""
         return self._base.group(key)
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Return what must surround TensorStore's opening of the `native` spec."""
+        return self._base.opening()
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with ``prefix``."""

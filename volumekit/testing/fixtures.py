@@ -12,18 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from volumekit.testing.servers import BucketServer, FastS3, WebServer, fake_gcs, fast_s3, moto_s3
+from volumekit.testing.servers import BucketServer, FastS3, StrictGcs, WebServer, fake_gcs, fast_s3, moto_s3
 
 __all__ = [
-    "gcs_bucket",
-    "gcs_server",
-    "no_credentials",
-    "quick_bucket",
-    "quick_server",
-    "s3_bucket",
-    "s3_server",
-    "web",
-]
+    "gcs_bucket", "gcs_server", "no_credentials", "quick_bucket", "quick_server", "s3_bucket", "s3_server",
+    "strict_gcs_bucket", "strict_gcs_server", "web",
+]  # fmt: skip
 
 _NUMBERS = itertools.count()
 _PREFIXES = ("AWS_", "S3_", "GOOGLE_", "GCSFS_", "STORAGE_EMULATOR", "TENSORSTORE_GCS", "CLOUDSDK_")
@@ -87,6 +81,19 @@ def quick_bucket(quick_server: FastS3) -> str:
 def gcs_bucket(gcs_server: BucketServer) -> str:
     """Return the URL of a new bucket in fake-gcs-server: ``gs://http://127.0.0.1:port/bucket``."""
     return gcs_server.make_bucket(f"bucket-{next(_NUMBERS)}")
+
+
+@pytest.fixture(scope="session")
+def strict_gcs_server(gcs_server: BucketServer) -> Iterator[StrictGcs]:
+    """Run a Google Storage look-alike that honours conditional writes."""
+    with StrictGcs(gcs_server.url) as server:
+        yield server
+
+
+@pytest.fixture
+def strict_gcs_bucket(gcs_bucket: str, gcs_server: BucketServer, strict_gcs_server: StrictGcs) -> str:
+    """Return the URL of a new bucket where conditional writes are honoured."""
+    return gcs_bucket.replace(gcs_server.url, strict_gcs_server.url)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Volume(Shared, Metadata, Arrays):
         Whether to keep what is read on the disk: True for the usual place, a directory, or a `volumekit.Cache`.
     cache_revalidate : {"open", "always", "never"} or float, optional
         When what is in the cache is compared with the storage; see `volumekit.Cache`.
-    cdn_cache, secrets
+    cdn_cache
         Reserved for remote storage.
     progress : bool, optional
         Whether to show progress bars. None: in interactive sessions, for what takes a while.
@@ -81,8 +81,11 @@ class Volume(Shared, Metadata, Arrays):
         Size of a memory cache of decoded chunks; they are checked against the storage when used again.
     durable : bool
         Whether writes count as done only once they are on the disk.
+    secrets : dict, str or os.PathLike, optional
+        Credentials for s3, gs or http: a dictionary, the path of a JSON file, or a token. None: those of the
+        environment, of secrets files and of the account, then without. They travel with a pickled volume.
     storage_options : dict, optional
-        Settings of the storage.
+        Settings of the storage: ``docs/storage.md`` lists them.
 
     Raises
     ------
@@ -126,7 +129,7 @@ class Volume(Shared, Metadata, Arrays):
         secrets: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _reject(cdn_cache=cdn_cache, secrets=secrets)
+        _reject(cdn_cache=cdn_cache)
         self._options = Options(
             bounded=bounded,
             fill_missing=fill_missing,
@@ -140,7 +143,7 @@ class Volume(Shared, Metadata, Arrays):
             lru_bytes=lru_bytes,
             durable=durable,
             cache=Cache.of(cache, revalidate=cache_revalidate),
-            storage_options=storage_options,
+            storage_options=storage_options if secrets is None else {**(storage_options or {}), "secrets": secrets},
             at=at,
         )
         asked = resolve(url, format)

@@ -15,6 +15,9 @@
 """
 
 from volumekit.testing.servers.process import BucketServer, FastS3, fake_gcs, fast_s3, moto_s3
+from volumekit.testing.servers.strict import StrictGcs
 from volumekit.testing.servers.web import Fault, Request, Stored, WebServer
 
-__all__ = ["BucketServer", "FastS3", "Fault", "Request", "Stored", "WebServer", "fake_gcs", "fast_s3", "moto_s3"]
+__all__ = [
+    "BucketServer", "FastS3", "Fault", "Request", "Stored", "StrictGcs", "WebServer", "fake_gcs", "fast_s3", "moto_s3",
+]  # fmt: skip

@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+from collections import deque
 from pathlib import Path
 
 ATTEMPTS = 5
@@ -55,6 +57,7 @@ def _start(program: Path, url: str) -> subprocess.Popen[str] | None:
     )
     assert process.stderr is not None
     if "server started" in process.stderr.readline():
+        threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()  # its log would fill the pipe
         return process
     process.kill()
     process.communicate()

@@ -12,22 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
-from typing import Any, Self
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any, NamedTuple, Self
+from urllib.parse import unquote, urlsplit
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _PIECE = 1024
 
 
-@dataclass(frozen=True)
-class Request:
-    """What somebody asked for; the path is decoded, without the slash in front; header names are in lower case."""
+class Request(NamedTuple):
+    """What somebody asked for.
+
+    The path is decoded, without the slash in front; ``raw`` is the path as it was sent; header names are in lower case.
+    """
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
     body: bytes = b""
+    raw: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
+    """What is answered: status, headers and body."""
+
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -186,15 +191,15 @@ class WebServer:
         self._server.cut_off()
         self._thread.join()
 
-    def answer(self, request: Request) -> _Answer:
+    def answer(self, request: Request) -> Answer:
         """Return what a request gets when nothing goes wrong."""
         if self.upstream:
-            return _forwarded(self.upstream, request)
+            return forwarded(self.upstream, request)
         if request.method not in ("GET", "HEAD"):
-            return _Answer(405, {"Allow": "GET, HEAD"})
+            return Answer(405, {"Allow": "GET, HEAD"})
         found = self.objects.get(request.path)
         if found is None:
-            return _Answer(self.absent, {}, b"nothing here")
+            return Answer(self.absent, {}, b"nothing here")
         stored = Stored(found) if isinstance(found, bytes) else found
         return _part(stored, request.headers)
 
@@ -249,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if web.latency + fault.delay:
             time.sleep(web.latency + fault.delay)
-        answer = web.answer(request) if fault.status is None else _Answer(fault.status, {}, fault.body)
+        answer = web.answer(request) if fault.status is None else Answer(fault.status, {}, fault.body)
         self._send(request, answer, fault)
 
     def _request(self) -> Request:
@@ -257,9 +262,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
         path = unquote(place.path[1:], errors="surrogateescape")
-        return Request(self.command, path, place.query, MappingProxyType(headers), body)
+        return Request(self.command, path, place.query, MappingProxyType(headers), body, place.path)
 
-    def _send(self, request: Request, answer: _Answer, fault: Fault) -> None:
+    def _send(self, request: Request, answer: Answer, fault: Fault) -> None:
         headers = {"Content-Length": str(len(answer.body)), **answer.headers, **fault.headers}
         lines = [f"HTTP/1.1 {answer.status} {self.responses.get(answer.status, ('Odd',))[0]}"]
         head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode("latin-1")
@@ -278,36 +283,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = fault.cut is not None or self.close_connection
 
 
-def _part(stored: Stored, asked: Mapping[str, str]) -> _Answer:
+def _part(stored: Stored, asked: Mapping[str, str]) -> Answer:
     """Answer with an object, the part of it that is asked for, or that it has not changed."""
     data = stored.data
     etag = f'"{hashlib.blake2b(data, digest_size=8).hexdigest()}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", **stored.headers}
     if asked.get("if-none-match") == etag:
-        return _Answer(304, headers)
+        return Answer(304, headers)
     if asked.get("if-match", etag) != etag:
-        return _Answer(412, headers)
+        return Answer(412, headers)
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.get("range", ""))
     if match is None or not any(match.groups()):
-        return _Answer(200, headers, data)
+        return Answer(200, headers, data)
     first, last = match.groups()
     start = int(first) if first else max(0, len(data) - int(last))
     stop = min(len(data), int(last) + 1) if first and last else len(data)
     if start >= stop:
-        return _Answer(416, {**headers, "Content-Range": f"bytes */{len(data)}"})
-    return _Answer(206, {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}, data[start:stop])
+        return Answer(416, {**headers, "Content-Range": f"bytes */{len(data)}"})
+    return Answer(206, {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}, data[start:stop])
 
 
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 
 
-def _forwarded(upstream: str, request: Request) -> _Answer:
+def forwarded(upstream: str, request: Request) -> Answer:
     """Ask another server."""
     place = urlsplit(upstream)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
     try:
-        target = "/" + quote(request.path, safe="/~!$&'()*+,;=:@", errors="surrogateescape")
-        target += f"?{request.query}" if request.query else ""
+        target = request.raw + (f"?{request.query}" if request.query else "")
         sent = {name: value for name, value in request.headers.items() if name not in {"connection", "expect"}}
         connection.request(request.method, target, request.body or None, sent)
         reply = connection.getresponse()
@@ -315,6 +319,6 @@ def _forwarded(upstream: str, request: Request) -> _Answer:
         headers = {name: value for name, value in reply.getheaders() if name.lower() not in _HOP}
         if request.method == "HEAD" and reply.getheader("Content-Length"):
             headers["Content-Length"] = reply.getheader("Content-Length") or ""
-        return _Answer(reply.status, headers, body)
+        return Answer(reply.status, headers, body)
     finally:
         connection.close()
