@@ -103,3 +103,35 @@ def open_store(url: URL, *, durable: bool = False, options: Mapping[str, Any] | 
             url=str(url),
         )
     return FsspecStore(url, durable=durable, options=options)
+
+
+def filesystem_arguments(url: URL, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the arguments with which s3fs or gcsfs reach what a URL names, with the same credentials and settings.
+
+    Parameters
+    ----------
+    url : URL
+        Of ``s3://`` or ``gs://``.
+    options : Mapping, optional
+        Storage options, ``secrets`` among them.
+
+    Returns
+    -------
+    dict
+        For ``s3fs.S3FileSystem`` or ``gcsfs.GCSFileSystem``; empty for other protocols.
+
+    Raises
+    ------
+    OptionError
+        If options contradict each other, or credentials cannot be read.
+    """
+    options = options or {}
+    if url.protocol == "s3":
+        from volumekit.storage.s3 import S3Settings
+
+        return S3Settings.of(url, options).filesystem_arguments()
+    if url.protocol == "gs":
+        from volumekit.storage.gs import GsSettings
+
+        return GsSettings.of(url, options).filesystem_arguments()
+    return {}
