@@ -1,5 +1,7 @@
 """Boxes cut into pieces of whole chunks, and units that run them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorstore as ts
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from volumekit.engine.drive import overlap, run
 from volumekit.engine.pieces import pieces
 from volumekit.model.bbox import Bbox
-from volumekit.model.level import C_ORDER, F_ORDER, CodecSpec, Level
+from volumekit.model.level import C_ORDER, F_ORDER, CodecSpec, Level, Sharding
 
 
 def level(shape, offset, chunk, order):
@@ -27,6 +29,21 @@ def level(shape, offset, chunk, order):
 
 
 threes = st.tuples(*[st.integers(1, 20)] * 3)
+
+
+@pytest.mark.parametrize("size", [1, 200, 10_000])
+def test_pieces_of_whole_shards(size):
+    made = replace(level((37, 25, 11), (-5, 3, 0), (4, 3, 2), F_ORDER), sharding=Sharding("kind", {}, (8, 9, 4)))
+    low, high = (*made.offset, 0), (*made.end, 2)
+    owner = {}
+    for number, (a, b) in enumerate(pieces(made, low, high, size=size, shards=True)):
+        first = [(p - o) // s for p, o, s in zip(a[:3], made.offset, (8, 9, 4), strict=True)]
+        last = [-(-(p - o) // s) for p, o, s in zip(b[:3], made.offset, (8, 9, 4), strict=True)]
+        assert (a[3], b[3]) == (0, 2)
+        for shard in np.ndindex(*(m - n for n, m in zip(first, last, strict=True))):
+            at = tuple(n + i for n, i in zip(first, shard, strict=True))
+            assert owner.setdefault(at, number) == number
+    assert len(owner) == 5 * 3 * 3
 
 
 @given(threes, st.tuples(*[st.integers(-30, 30)] * 3), threes, st.data(), st.sampled_from([F_ORDER, C_ORDER]))

@@ -94,13 +94,13 @@ class LevelArray(Ways):
         return out
 
     def _cut(
-        self, low: Point, high: Point, step: Point, array: NDArray[Any], size: int
+        self, low: Point, high: Point, step: Point, array: NDArray[Any], size: int, *, shards: bool = False
     ) -> Iterator[tuple[Point, Point, NDArray[Any]]]:
-        """Cut a box and the array that holds its voxels into pieces of whole chunks."""
+        """Cut a box and the array that holds its voxels into pieces of whole chunks, or shards."""
         if array.nbytes <= size and step == ONE:
             yield low, high, array
             return
-        for a, b in pieces(self.level, low, high, size=size):
+        for a, b in pieces(self.level, low, high, size=size, shards=shards):
             first = [-(-(p - o) // s) for p, o, s in zip(a, low, step, strict=True)]
             last = [-(-(p - o) // s) for p, o, s in zip(b, low, step, strict=True)]
             if all(n < m for n, m in zip(first, last, strict=True)):
@@ -175,7 +175,7 @@ class LevelArray(Ways):
                 return
             units = (
                 self._write_piece(target, to_domain(a, b, step), view, (landed, failed), progress)
-                for a, b, view in self._cut(low, high, step, array, WRITE_BYTES)
+                for a, b, view in self._cut(low, high, step, array, WRITE_BYTES, shards=True)
             )
             yield from overlap(units, depth=IN_FLIGHT, finish=True)
         except VolumekitError as error:

@@ -18,7 +18,7 @@ MOST_CHUNKS = 256
 """Chunks in a piece at most, however small: a piece that is under way cannot be interrupted."""
 
 
-def pieces(level: Level, low: Point, high: Point, *, size: int) -> Iterator[tuple[Point, Point]]:
+def pieces(level: Level, low: Point, high: Point, *, size: int, shards: bool = False) -> Iterator[tuple[Point, Point]]:
     """Cut a box along the chunk grid.
 
     Parameters
@@ -29,13 +29,15 @@ def pieces(level: Level, low: Point, high: Point, *, size: int) -> Iterator[tupl
         The box, (x, y, z, channel), half-open.
     size : int
         Bytes a piece should have; one chunk is the least.
+    shards : bool
+        Whether the least is one shard, where shards are boxes: who writes less than that writes it again and again.
 
     Yields
     ------
     tuple
         ``low`` and ``high`` of a piece; together they are the box, none shares a chunk with another.
     """
-    step = _step(level, low, high, size)
+    step = _step(level, low, high, size, _unit(level) if shards else level.chunk)
     origin = (*level.offset, 0)
     starts = [_cuts(low[a], high[a], origin[a], step[a]) for a in range(4)]
     slow = level.order
@@ -51,9 +53,18 @@ def _point(spans: dict[int, tuple[int, int]], end: int) -> Point:
     return spans[0][end], spans[1][end], spans[2][end], spans[3][end]
 
 
-def _step(level: Level, low: Point, high: Point, size: int) -> list[int]:
-    """Return the piece's extent per axis: whole chunks, grown along the fastest axis first."""
-    step = list(level.chunk)
+def _unit(level: Level) -> Point:
+    """Return the extent of a shard, or of a chunk where there are none that are boxes.
+
+    A shard may hold several channels, so a piece has all of them.
+    """
+    shape = level.sharding.shape if level.sharding is not None else None
+    return level.chunk if shape is None else (*shape, level.channels)
+
+
+def _step(level: Level, low: Point, high: Point, size: int, unit: Point) -> list[int]:
+    """Return the piece's extent per axis: whole chunks or shards, grown along the fastest axis first."""
+    step = list(unit)
     voxels = math.prod(min(c, h - b) for c, h, b in zip(step, high, low, strict=True))
     room = min(MOST_CHUNKS, size // max(1, voxels * level.dtype.itemsize))
     for axis in reversed(level.order):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.errors import CorruptChunkError
+from volumekit.model.chunk_keys import ChunkKeys
 
 MISSING = 2**64 - 1
 """Start and size of a chunk that is not stored."""
@@ -102,6 +103,54 @@ class ShardIndex:
             return None
         index = self.dump(entries)
         return b"".join([*parts, index] if self.at_end else [index, *parts])
+
+
+@dataclass(frozen=True)
+class ShardNames:
+    """Which shard a chunk of an array lives in, by names.
+
+    Attributes
+    ----------
+    keys : ChunkKeys
+        Names of shards, and of chunks if there were no shards.
+    grid : tuple of int
+        Number of chunks in a shard along each dimension.
+    count : tuple of int
+        Number of chunks in the array along each dimension.
+    """
+
+    keys: ChunkKeys
+    grid: tuple[int, ...]
+    count: tuple[int, ...]
+
+    def place(self, key: str) -> tuple[str, int] | None:
+        """Return the shard of a chunk and its number there, None if the array has no such chunk."""
+        cell = self.keys.cell(key)
+        if cell is None or any(at >= n for at, n in zip(cell, self.count, strict=True)):
+            return None
+        number = 0
+        for at, n in zip(cell, self.grid, strict=True):
+            number = number * n + at % n
+        return self.keys.name([at // n for at, n in zip(cell, self.grid, strict=True)]), number
+
+    def is_shard(self, name: str) -> bool:
+        """Tell whether the array has a shard of that name."""
+        cell = self.keys.cell(name)
+        return cell is not None and all(
+            at * n < count for at, n, count in zip(cell, self.grid, self.count, strict=True)
+        )
+
+    def names(self, shard: str) -> dict[int, str]:
+        """Return the names of all chunks that can be in a shard, by number."""
+        cell = self.keys.cell(shard)
+        if cell is None:
+            return {}
+        found = {}
+        for number, inside in enumerate(np.ndindex(self.grid)):
+            own = [at * n + i for at, n, i in zip(cell, self.grid, inside, strict=True)]
+            if all(at < n for at, n in zip(own, self.count, strict=True)):
+                found[number] = self.keys.name(own)
+        return found
 
 
 def _checksum(data: bytes) -> bytes:

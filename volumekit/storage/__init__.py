@@ -31,6 +31,7 @@ CONTAINERS = Registry(
     "volumekit.containers",
     {
         "neuroglancer_uint64_sharded_v1": "volumekit.storage.shards:ShardedStore",
+        "zarr_sharding_indexed": "volumekit.storage.zarr_shards:ZarrShardStore",
         "pages": "volumekit.storage.pages:PagesStore",
     },
 )

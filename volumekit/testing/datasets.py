@@ -143,6 +143,10 @@ class FormatCase:
         """
         return store
 
+    def written(self, place: Place, fmt: Format) -> set[str]:
+        """Return the keys of what is stored, as `reference` names it: objects, or chunks inside of them."""
+        return {*place.store.list()}
+
     def layouts(self) -> Iterator[Layout]:
         """Yield layouts with every data type, number of channels and offset."""
         for dtype, channels in itertools.product(self.dtypes, self.channels):

@@ -149,7 +149,7 @@ class FormatConformance(FormatCase):
                 place.plant(fmt, fmt.metadata())
                 place.open()[...] = voxels
                 suffix = SUFFIXES[place.compress] if place.compress else ""
-                assert {*place.store.list()} - {*fmt.metadata()} == {key + suffix for key in expected}, layout
+                assert self.written(place, fmt) - {*fmt.metadata()} == {key + suffix for key in expected}, layout
                 if place.compress is None:
                     self._check_chunks(place, fmt, voxels)
                 if self.exact and place.compress is None:

@@ -17,9 +17,9 @@ from volumekit.errors import MetadataError
 from volumekit.formats.arrays.array import Dims, StoredArray
 from volumekit.formats.arrays.document import Document, load, member, numbers
 from volumekit.formats.zarr.chunks import padded
-from volumekit.formats.zarr.keys import ChunkKeys
 from volumekit.formats.zarr.pipeline_v2 import PipelineV2
 from volumekit.formats.zarr.values import data_type, dump_fill, parse_fill
+from volumekit.model.chunk_keys import ChunkKeys
 from volumekit.model.level import CodecSpec
 
 DOCUMENT = ".zarray"

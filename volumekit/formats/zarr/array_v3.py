@@ -28,11 +28,11 @@ from volumekit.formats.zarr.configs import (
     shard_of,
     titles,
 )
-from volumekit.formats.zarr.keys import ChunkKeys
 from volumekit.formats.zarr.pipeline_v3 import PipelineV3
 from volumekit.formats.zarr.values import data_type, dump_fill, parse_fill
+from volumekit.model.chunk_keys import ChunkKeys
 from volumekit.model.level import CodecSpec
-from volumekit.model.zarr_shard import ShardIndex
+from volumekit.model.zarr_shard import ShardIndex, ShardNames
 
 DOCUMENT = "zarr.json"
 SHARDS = "zarr_sharding_indexed"
@@ -99,7 +99,8 @@ class ArrayV3(StoredArray):
             return None
         count = tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
         limit = 2**16 + 4 * math.prod(self.chunk) * max(8, self.dtype.itemsize)
-        return Container(SHARDS, {"keys": self.keys, "index": self.index, "count": count, "limit": limit})
+        names = ShardNames(self.keys, self.index.grid, count)
+        return Container(SHARDS, {"names": names, "index": self.index, "limit": limit})
 
     def flat(self) -> ArrayV3:
         """Return the same array with a chunk an object."""
