@@ -23,6 +23,8 @@ class IOOptions:
         Compression of stored objects; None keeps what an object has.
     compress_level : int, optional
         Its level.
+    cdn_cache : bool, int or str, optional
+        How long browsers and networks may keep copies of chunks, see `storage.headers.cache_control`; None: unsaid.
     durable : bool
         Whether a write counts as done only once it is on the disk.
     threads : int, optional
@@ -36,6 +38,7 @@ class IOOptions:
     delete_black: bool = False
     compress: Compression = None
     compress_level: int | None = None
+    cdn_cache: bool | int | str | None = None
     durable: bool = False
     threads: int | None = None
     lru_bytes: int = 0

@@ -22,6 +22,8 @@ from volumekit.model.grid import cells_touching
 from volumekit.model.level import Level
 from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
+from volumekit.storage.headed import CONTENT_TYPES, HeadedStore
+from volumekit.storage.headers import BYTES, Headers, cache_control
 from volumekit.storage.suffix import SuffixStore
 from volumekit.storage.translate import is_better_asked, is_elsewhere, raise_translated
 
@@ -71,6 +73,8 @@ class Ways:
     @functools.cached_property
     def files(self) -> Store:
         """The store of this level's objects, compression suffixes resolved."""
+        if self.store.headed and self.fmt.writable:
+            return HeadedStore(self.store, self._headers())
         if not self.store.suffixed or not self.fmt.writable or not self.fmt.suffixed:
             return self.store
         return SuffixStore(
@@ -81,6 +85,14 @@ class Ways:
             executor=pool(self.options.threads),
             limit=self.level.most_bytes,
         )
+
+    def _headers(self) -> Headers:
+        """Return what chunks are stored with where objects have headers."""
+        compress = self.options.compress or None if self.fmt.suffixed else None
+        age = cache_control(self.options.cdn_cache)
+        kind = CONTENT_TYPES.get(self.level.codec.name, BYTES)
+        required = compress is not None or age is not None
+        return Headers(kind, age, compress, self.options.compress_level, required)
 
     @functools.cached_property
     def _native(self) -> ts.TensorStore | None:
@@ -163,6 +175,8 @@ class Ways:
             Whether each is replaced as a whole. One that is not is merged with what is stored, which somebody may have
             compressed since the level was listed.
         """
+        if isinstance(self.objects, HeadedStore) and self.objects.needed:
+            return None
         suffixes = self.objects if isinstance(self.objects, SuffixStore) else None
         if suffixes is not None and (self.options.compress or suffixes.variants() - {""}):
             return None

@@ -131,6 +131,10 @@ class GsStore(BucketStore):
         """Return what must surround TensorStore's opening of the `native` spec: the server is the environment's."""
         return server(self.settings.endpoint)
 
+    def filesystem_arguments(self) -> Mapping[str, Any]:
+        """Return what the bucket's filesystem of fsspec is told."""
+        return self.settings.filesystem_arguments()
+
     def _prove(self) -> Future[None]:
         return pool().submit(self._check, self._at, "\x01")
 

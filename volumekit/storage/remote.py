@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import tensorstore as ts
 
-from volumekit.errors import PermissionDeniedError, StorageError
-from volumekit.model.url import URL
+from volumekit.errors import MissingExtraError, PermissionDeniedError, StorageError
+from volumekit.model.url import URL, parse_url
 from volumekit.storage import forkguard
-from volumekit.storage.base import Future, Value, chain, done, failed
+from volumekit.storage.base import Future, Store, Value, chain, done, failed
 from volumekit.storage.context import context
+from volumekit.storage.headed import says_something
+from volumekit.storage.headers import Headed
 from volumekit.storage.kvstore import Ask, KvStore
 from volumekit.storage.translate import translate
 
@@ -176,7 +180,31 @@ class BucketStore(RemoteStore):
     A key that is not there looks like a bucket that is not there: the first time, that is looked into.
     """
 
+    headed = True
     _seen = False
+
+    @abstractmethod
+    def filesystem_arguments(self) -> Mapping[str, Any]:
+        """Return what the bucket's filesystem of fsspec is told: it writes headers, which TensorStore does not."""
+
+    @functools.cached_property
+    def _twin(self) -> Store:
+        """The same objects through fsspec."""
+        from volumekit.storage.fsspec import FsspecStore
+
+        return FsspecStore(replace(parse_url(self.url), format=None), options=self.filesystem_arguments())
+
+    def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
+        """Write or delete keys, one object each; values may be `storage.headers.Headed`."""
+        told = [data.headers for data in changes.values() if isinstance(data, Headed) and says_something(data.headers)]
+        if not told:
+            return super().commit(changes, if_match)
+        try:
+            return self._twin.commit(changes, if_match)
+        except MissingExtraError as error:
+            if any(headers.required for headers in told):
+                return failed(error)
+            return super().commit({key: data and bytes(data) for key, data in changes.items()}, if_match)
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read a key, or a range of it."""

@@ -144,6 +144,10 @@ class S3Store(BucketStore):
             str(url), [Way(login.source, settings.spec(login)) for login in settings.logins], settings.root
         )
 
+    def filesystem_arguments(self) -> Mapping[str, Any]:
+        """Return what the bucket's filesystem of fsspec is told."""
+        return self.settings.filesystem_arguments()
+
     def _prove(self) -> Future[None]:
         """Ask for a listing of next to nothing: unlike reading, that tells of the bucket."""
         root = self.settings.root.encode("utf-8", "surrogateescape")

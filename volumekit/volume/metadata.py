@@ -13,6 +13,7 @@ from volumekit.formats.precomputed.create import check_info, coarser_scale, enco
 from volumekit.formats.precomputed.sharding import scale_sharding
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
+from volumekit.storage.headers import JSON, Headed, Headers, cache_control
 from volumekit.volume.geometry import Geometry
 from volumekit.volume.source import open_source, read_format, remembered
 
@@ -142,7 +143,7 @@ class Metadata(Geometry):
         """
         self._check_metadata_writable()
         check_info(self.info)
-        self._store.commit(self._format.metadata()).result()
+        self._store.commit(self._described(self._format.metadata())).result()
 
     def refresh_info(self) -> dict[str, Any]:
         """Read the info again, and forget edits."""
@@ -194,7 +195,15 @@ class Metadata(Geometry):
         self._check_metadata_writable()
         self.provenance.validate()
         text = self.provenance.serialize()
-        self._store.commit({"provenance": text.encode()}).result()
+        self._store.commit(self._described({"provenance": text.encode()})).result()
+
+    def _described(self, objects: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Return metadata with headers, where objects have them: JSON that nobody keeps unasked."""
+        if not self._store.headed:
+            return objects
+        age = self._options.cdn_cache
+        headers = Headers(JSON, cache_control(False if age is None else age), required=age is not None)
+        return {key: Headed(data, headers) for key, data in objects.items()}
 
     def copy_info(self) -> dict[str, Any]:
         """Return a deep copy of the info, to edit or to create another volume with."""

@@ -23,6 +23,7 @@ from volumekit.formats.precomputed import Precomputed
 from volumekit.model.level import Level
 from volumekit.model.url import URL
 from volumekit.storage.base import Store
+from volumekit.storage.headers import cache_control
 from volumekit.volume.cutout import Source
 
 
@@ -42,12 +43,15 @@ class Options:
     lru_bytes: int = 0
     durable: bool = False
     cache: Cache | None = None
+    cdn_cache: bool | int | str | None = None
+    compress_level: int | None = None
     storage_options: Mapping[str, Any] | None = field(default=None, hash=False)
     at: Mapping[str, int | str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         compression(self.compress)
         threads(self.parallel)
+        cache_control(self.cdn_cache)
         _count("lru_bytes", self.lru_bytes)
         if self.at is not None:
             object.__setattr__(self, "at", choices(self.at))
@@ -225,6 +229,8 @@ class State:
             ),
             delete_black=options.delete_black_uploads,
             compress=None if method is None else method or False,  # type: ignore[arg-type]
+            compress_level=options.compress_level,
+            cdn_cache=options.cdn_cache,
             durable=options.durable,
             threads=threads(options.parallel),
             lru_bytes=int(options.lru_bytes),

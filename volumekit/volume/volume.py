@@ -52,8 +52,9 @@ class Volume(Shared, Metadata, Arrays):
         Whether to keep what is read on the disk: True for the usual place, a directory, or a `volumekit.Cache`.
     cache_revalidate : {"open", "always", "never"} or float, optional
         When what is in the cache is compared with the storage; see `volumekit.Cache`.
-    cdn_cache
-        Reserved for remote storage.
+    cdn_cache : bool, int or str
+        How long browsers and networks may keep copies of what is written to an object store: True: an hour; seconds;
+        or a Cache-Control header. False: chunks say nothing of it, and metadata that it is to be asked for each time.
     progress : bool, optional
         Whether to show progress bars. None: in interactive sessions, for what takes a while.
     info : dict, optional
@@ -63,7 +64,10 @@ class Volume(Shared, Metadata, Arrays):
     compress : str or bool, optional
         Compression of chunks written: ``"gzip"`` (or True), ``"br"``, ``"zstd"``, ``"xz"``, ``"bz2"``, False for
         none. None: as a chunk is already stored; new chunks are not compressed, so that any web server and viewer
-        reads the files. Writers that work on one level at the same time must use the same setting.
+        reads the files. Writers that work on one level at the same time must use the same setting. Local files get a
+        suffix (``.gz``); objects of S3 and Google Storage a Content-Encoding, of gzip, br or zstd.
+    compress_level : int, optional
+        Its level, on the method's own scale.
     non_aligned_writes : bool
         Whether boxes off the chunk grid may be written; the voxels around them are kept, also across processes.
     parallel : int or bool
@@ -118,6 +122,7 @@ class Volume(Shared, Metadata, Arrays):
         info: Mapping[str, Any] | None = None,
         provenance: Any = None,
         compress: str | bool | None = None,
+        compress_level: int | None = None,
         non_aligned_writes: bool = False,
         parallel: int | bool = True,
         at: Mapping[str, int | str] | None = None,
@@ -129,13 +134,14 @@ class Volume(Shared, Metadata, Arrays):
         secrets: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _reject(cdn_cache=cdn_cache)
         self._options = Options(
             bounded=bounded,
             fill_missing=fill_missing,
             autocrop=autocrop,
             progress=progress,
             compress=compression(compress),
+            compress_level=compress_level,
+            cdn_cache=None if cdn_cache is False else cdn_cache,
             non_aligned_writes=non_aligned_writes,
             parallel=parallel,
             background_color=background_color,
@@ -369,13 +375,6 @@ def _reopen(
     volume._redirected = redirected
     volume._mip = mip
     return volume
-
-
-def _reject(**options: Any) -> None:
-    """Refuse options that nothing here honours yet, rather than ignoring them."""
-    for name, value in options.items():
-        if value:
-            raise UnsupportedError(f"{name}= is not supported by this version")
 
 
 def _as_voxels(array: ArrayLike) -> Any:
