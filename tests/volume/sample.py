@@ -49,6 +49,7 @@ def empty(
         "chunk_size": how.pop("chunk", CHUNK),
         "layer_type": how.pop("layer_type", "image"),
         "max_mip": how.pop("max_mip", 0),
+        "sharding": how.pop("sharding", False),
     }
     info = Volume.create_new_info(num_channels=channels, data_type=dtype, volume_size=shape, **layout)
     volume = Volume(str(url), info=info, **how)

@@ -16,6 +16,12 @@ GRID = (3, 3, 3)
 OFFSETS = [(0, 0, 0), (-7, 3, -2), (1000, -5, 11)]
 KINDS = [("raw", "uint8"), ("raw", "float32"), ("png", "uint16"), ("compressed_segmentation", "uint32")]
 BACKGROUNDS = [0, 3]
+SHARDINGS = [
+    False,
+    True,
+    {"preshift_bits": 1, "hash": "identity", "minishard_bits": 1, "shard_bits": 4, "data_encoding": "raw"},
+    {"preshift_bits": 0, "hash": "murmurhash3_x86_128", "minishard_bits": 2, "shard_bits": 1, "data_encoding": "gzip"},
+]
 
 
 def spans(axis):
@@ -54,8 +60,9 @@ class VolumeMachine(RuleBasedStateMachine):
         compress=st.sampled_from([None, "gzip"]),
         background=st.sampled_from(BACKGROUNDS),
         lru_bytes=st.sampled_from([0, 10**7]),
+        sharding=st.sampled_from(SHARDINGS),
     )
-    def start(self, offset, kind, channels, compress, background, lru_bytes):
+    def start(self, offset, kind, channels, compress, background, lru_bytes, sharding):
         self.offset, self.channels, self.background = offset, channels, background
         self.how = {
             "compress": compress,
@@ -64,7 +71,7 @@ class VolumeMachine(RuleBasedStateMachine):
             "non_aligned_writes": True,
             "lru_bytes": lru_bytes,
         }
-        layout = {"shape": SHAPE, "chunk": CHUNK, "offset": offset, "channels": channels}
+        layout = {"shape": SHAPE, "chunk": CHUNK, "offset": offset, "channels": channels, "sharding": sharding}
         self.volume = empty(self.folder.name, encoding=kind[0], dtype=kind[1], **layout, **self.how)
         self.model = np.full((*SHAPE, channels), background, kind[1])
         self.stored = np.zeros(GRID, bool)
@@ -179,7 +186,7 @@ class VolumeMachine(RuleBasedStateMachine):
 
 TestVolume = VolumeMachine.TestCase
 TestVolume.settings = settings(
-    max_examples=25,
+    max_examples=30,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

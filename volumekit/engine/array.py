@@ -119,7 +119,7 @@ class LevelArray(Ways):
         try:
             if self.options.lru_bytes:
                 yield from self._either(start)
-            elif self._suffixes() or not (yield from self._natively(start)):
+            elif self._suffixes() or not (yield from self._natively(start, low, high)):
                 yield from self._read_directly(low, high, step, out, progress)
                 return
         except Exception as error:
@@ -244,9 +244,12 @@ class LevelArray(Ways):
         points = np.stack(index, axis=1)[::-1]
         _, last = np.unique(points, axis=0, return_index=True)
         keep = len(points) - 1 - last
-        target = self._writable(self._keys_of(points), whole=False) or self._merging_bridge
         try:
-            yield target.vindex[tuple(part[keep] for part in index)].write(values[keep])
+            if self.shared:
+                yield from self._direct.write_points(np.stack(index, axis=1)[keep], values[keep])
+            else:
+                target = self._writable(self._keys_of(points), whole=False) or self._merging_bridge
+                yield target.vindex[tuple(part[keep] for part in index)].write(values[keep])
         except Exception as error:
             problem = translate(error, url=self.store.url, key=self.level.key)
             if isinstance(problem, VolumekitError):

@@ -26,9 +26,9 @@ class Part(NamedTuple):
         The chunk.
     shape : tuple of int
         Shape of the chunk, (x, y, z, channel), cut where the level ends.
-    inside : tuple of slice
-        Which voxels of the chunk.
-    at : tuple of slice
+    inside : tuple
+        Which voxels of the chunk: slices, or index arrays of points.
+    at : tuple
         Where they are in the box's array.
     whole : bool
         Whether that is all of the chunk.
@@ -36,8 +36,8 @@ class Part(NamedTuple):
 
     cell: Cell
     shape: tuple[int, int, int, int]
-    inside: tuple[slice, ...]
-    at: tuple[slice, ...]
+    inside: tuple[Any, ...]
+    at: tuple[Any, ...]
     whole: bool
 
 
@@ -85,6 +85,27 @@ def _spans(low: int, high: int, step: int, grid: tuple[int, int, int]) -> Iterat
         if first < last:
             inside = slice(low + first * step - start, min(stop, high) - start, step)
             yield _Span(cell, stop - start, inside, slice(first, last), step == 1 and low <= start and stop <= high)
+
+
+def point_parts(level: Level, points: NDArray[np.int64]) -> Iterator[Part]:
+    """Yield the chunks that hold points; ``inside`` and ``at`` of each part are index arrays.
+
+    Parameters
+    ----------
+    level : Level
+        The level.
+    points : numpy.ndarray
+        (n, 4): x, y, z and channel, inside the bounds.
+    """
+    offset, chunk = np.array((*level.offset, 0)), np.array(level.chunk)
+    cells, where = np.unique((points - offset) // chunk, axis=0, return_inverse=True)
+    order = np.argsort(where.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(where.ravel(), minlength=len(cells)))
+    for (x, y, z, c), rows in zip(cells.tolist(), np.split(order, ends[:-1]), strict=True):
+        corner = offset + (x, y, z, c) * chunk
+        shape = np.minimum(chunk, offset + level.shape - corner).tolist()
+        inside = tuple((points[rows] - corner).T)
+        yield Part((x, y, z, c), (shape[0], shape[1], shape[2], shape[3]), inside, (rows,), whole=False)
 
 
 class Chunks:

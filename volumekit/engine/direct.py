@@ -10,9 +10,10 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.engine.chunks import Chunks, Part, parts
+from volumekit.engine.chunks import Chunks, Part, parts, point_parts
 from volumekit.engine.drive import Unit, overlap
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import Point
@@ -137,6 +138,26 @@ class Direct:
         outcome[0].extend(self._box(part) for part in group)
         if progress is not None:
             progress(sum(array[part.at].nbytes for part in group))
+
+    def write_points(self, points: NDArray[np.int64], values: NDArray[Any]) -> Unit[None]:
+        """Write single voxels; each object is written once.
+
+        Parameters
+        ----------
+        points : numpy.ndarray
+            (n, 4): x, y, z and channel, inside the bounds, none twice.
+        values : numpy.ndarray
+            (n,).
+        """
+        groups = self._groups(point_parts(self._level, points))
+        changes = (
+            {self._chunks.key(part.cell): self._change(part, values[part.at]) for part in group} for group in groups
+        )
+        units = (self._one(chain(gather(each), self._update)) for each in changes)
+        yield from overlap(units, depth=LEAST, finish=True)
+
+    def _one(self, future: Future[Any]) -> Unit[None]:
+        yield future
 
     def _box(self, part: Part) -> Bbox:
         """Return the voxels that are written."""

@@ -14,7 +14,9 @@ from volumekit.engine.direct import Direct
 from volumekit.engine.drive import Unit, Waitable
 from volumekit.engine.open import open_bridge, open_native
 from volumekit.engine.options import IOOptions
+from volumekit.engine.pieces import Point
 from volumekit.engine.pool import pool
+from volumekit.engine.watched import Watched
 from volumekit.errors import MetadataError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
@@ -24,6 +26,7 @@ from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.headed import CONTENT_TYPES, HeadedStore
 from volumekit.storage.headers import BYTES, Headers, cache_control
+from volumekit.storage.shards import ShardedStore
 from volumekit.storage.suffix import SuffixStore
 from volumekit.storage.translate import is_better_asked, is_elsewhere, raise_translated
 
@@ -63,7 +66,11 @@ class Ways:
         container = self.fmt.container(self.level)
         if container is None:
             return self.files
-        return open_container(self.store, container, executor=pool(self.options.threads))
+        below = self.store
+        if below.headed and self.fmt.writable:
+            age = cache_control(self.options.cdn_cache)
+            below = HeadedStore(below, Headers(BYTES, age, required=age is not None))
+        return open_container(below, container, executor=pool(self.options.threads))
 
     @functools.cached_property
     def shared(self) -> bool:
@@ -96,10 +103,23 @@ class Ways:
 
     @functools.cached_property
     def _native(self) -> ts.TensorStore | None:
-        native = open_native(self.store, self.fmt, self.level, self.options)
+        described = self.fmt.native(self.level)
+        native = None if described is None or described.blind else self._opened()
         if native is None:
             self.fmt.require_codec(self.level)
         return native
+
+    def _opened(self) -> ts.TensorStore | None:
+        return open_native(self.store, self.fmt, self.level, self.options)
+
+    @functools.cached_property
+    def _watched(self) -> Watched | None:
+        """TensorStore's own reading where it is only good for chunks that are there, and finding out takes no time."""
+        described, objects = self.fmt.native(self.level), self.objects
+        if described is None or not described.blind or not isinstance(objects, ShardedStore) or not objects.near:
+            return None
+        native = self._opened()
+        return None if native is None else Watched(native, objects)
 
     @functools.cached_property
     def _bridge(self) -> ts.TensorStore:
@@ -127,13 +147,22 @@ class Ways:
         x, y, z = cells_touching(self.level.bounds, self.level.chunk[:3], box)
         return self.fmt.keys(self.level, (x, y, z, range(self.channel_cells)))
 
+    def _keys_between(self, low: Point, high: Point) -> Iterator[str]:
+        """Iterate over the keys of all chunks that touch a box inside the bounds."""
+        corners = zip(low, high, (*self.level.offset, 0), self.level.chunk, strict=True)
+        x, y, z, c = (range((a - o) // n, -(-(b - o) // n)) for a, b, o, n in corners)
+        return self.fmt.keys(self.level, (x, y, z, c))
+
     def _reads_directly(self) -> bool:
         """Tell whether TensorStore is not needed: it neither reads this level nor keeps its chunks in memory."""
-        return not self.options.lru_bytes and (self._native is None or self._suffixes())
+        unread = self._native is None and self._watched is None
+        return not self.options.lru_bytes and (unread or self._suffixes())
 
-    def _natively(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[bool]:
-        """Read natively; tell whether all chunks were there."""
+    def _natively(self, start: Callable[[ts.TensorStore], Waitable], low: Point, high: Point) -> Unit[bool]:
+        """Read natively; tell whether all chunks of a box were there."""
         native = self._native
+        if native is None and self._watched is not None:
+            return (yield from self._watched.read(self._keys_between(low, high), start))
         if native is None:
             return False
         try:

@@ -54,11 +54,15 @@ class Native:
         Where below the dataset the driver's key-value store starts; empty or ends in ``/``.
     fills : bool
         Whether a missing chunk surely is the level's fill value, so that the driver may say so by itself.
+    blind : bool
+        Whether the driver takes missing chunks for zeros, whatever it is told; it then only reads what is known to be
+        there, and never writes.
     """
 
     spec: dict[str, Any]
     path: str = ""
     fills: bool = False
+    blind: bool = False
 
 
 @dataclass(frozen=True)

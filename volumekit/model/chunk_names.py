@@ -12,7 +12,7 @@ from volumekit.errors import OutOfBoundsError
 from volumekit.model.grid import morton_bits, unmorton
 
 _NUMBER = r"(0|-?[1-9]\d{0,19})"
-_NAME = re.compile("_".join([f"{_NUMBER}-{_NUMBER}"] * 3))
+_NAME = re.compile("_".join([f"{_NUMBER}-{_NUMBER}"] * 3), re.ASCII)
 
 Three = tuple[int, int, int]
 

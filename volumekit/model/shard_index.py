@@ -8,6 +8,8 @@ Source: ``src/datasource/precomputed/sharded.md`` in the Neuroglancer repository
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -60,13 +62,13 @@ class Minishard:
 
     Attributes
     ----------
-    numbers : numpy.ndarray
-        (n,) uint64, ascending.
-    starts, sizes : numpy.ndarray
-        (n,) uint64, bytes; starts count from the end of the shard index.
+    numbers : array
+        Of the chunks, ascending.
+    starts, sizes : array
+        Bytes; starts count from the end of the shard index.
     """
 
-    def __init__(self, numbers: NDArray[np.uint64], starts: NDArray[np.uint64], sizes: NDArray[np.uint64]) -> None:
+    def __init__(self, numbers: array[int], starts: array[int], sizes: array[int]) -> None:
         self.numbers, self.starts, self.sizes = numbers, starts, sizes
 
     @classmethod
@@ -89,29 +91,28 @@ class Minishard:
         if (numbers[1:] <= numbers[:-1]).any():
             numbers, first = np.unique(numbers, return_index=True)
             starts, sizes = starts[first], sizes[first]
-        return cls(numbers, starts, sizes)
+        return cls(*(array("Q", column.tobytes()) for column in (numbers, starts, sizes)))
 
     @classmethod
     def empty(cls) -> Minishard:
         """Return the index of a minishard without chunks."""
-        return cls.parse(b"")
+        return cls(array("Q"), array("Q"), array("Q"))
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory this takes."""
-        return 3 * self.numbers.nbytes
+        return CHUNK_ENTRY * len(self.numbers)
 
     def find(self, number: int) -> Span | None:
         """Return where a chunk is, None if it is not stored."""
-        at = int(np.searchsorted(self.numbers, np.uint64(number)))
-        if at == len(self.numbers) or int(self.numbers[at]) != number:
+        at = bisect_left(self.numbers, number)
+        if at == len(self.numbers) or self.numbers[at] != number:
             return None
-        start = int(self.starts[at])
-        return Span(start, start + int(self.sizes[at]))
+        return Span(self.starts[at], self.starts[at] + self.sizes[at])
 
     def items(self) -> Iterator[tuple[int, Span]]:
         """Yield the chunks' numbers and where they are."""
-        for number, start, size in zip(self.numbers.tolist(), self.starts.tolist(), self.sizes.tolist(), strict=True):
+        for number, start, size in zip(self.numbers, self.starts, self.sizes, strict=True):
             yield number, Span(start, start + size)
 
 

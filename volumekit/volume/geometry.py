@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 
-from volumekit.errors import ScaleUnavailableError
+from volumekit.errors import ScaleUnavailableError, UnsupportedError
 from volumekit.model.axis import Axis
 from volumekit.model.bbox import Bbox
+from volumekit.model.grid import cell_box, cells_touching, iterate_cells
 from volumekit.model.level import Level
 from volumekit.model.units import exact
 from volumekit.model.vec import Vec
@@ -183,6 +184,72 @@ class Geometry(State):
     def nbytes(self) -> int:
         """Bytes of the current mip as an array."""
         return self.size * self.dtype.itemsize
+
+    def is_sharded(self, mip: Any = None) -> bool:
+        """Tell whether chunks of a mip are packed into larger files, and which hold several."""
+        return self._level(None if mip is None else self.to_mip(mip)).sharding is not None
+
+    def shard_shape(self, mip: Any = None) -> Vec:
+        """Return the shape of what is stored as one file: a shard, or a chunk of a mip that is not sharded.
+
+        Parameters
+        ----------
+        mip : int or sequence of float, optional
+            Default: the current one.
+
+        Returns
+        -------
+        Vec
+            (x, y, z) voxels. Shards are cut at the end of the level.
+
+        Raises
+        ------
+        UnsupportedError
+            If chunks are scattered over the shards, as by a hash.
+        """
+        level = self._level(None if mip is None else self.to_mip(mip))
+        if level.sharding is None:
+            return Vec(*level.chunk[:3])
+        if level.sharding.shape is None:
+            raise UnsupportedError(
+                f"the chunks of mip {level.key} are scattered over its shards, which are no boxes; write it in one go, "
+                "or box by box from one process",
+                key=level.key,
+            )
+        return Vec(*level.sharding.shape)
+
+    def shard_boxes(self, bbox: Any = (), mip: Any = None) -> Iterator[Bbox]:
+        """Yield boxes that are stored as one file each, for writers that work side by side.
+
+        No two boxes touch the same file, and whoever writes a whole one writes its file once. A writer needs memory for
+        its voxels and two or three times as much.
+
+        Parameters
+        ----------
+        bbox : Bbox or slices, optional
+            Only boxes that share voxels with this one; default: all.
+        mip : int or sequence of float, optional
+            Default: the current one.
+
+        Yields
+        ------
+        Bbox
+            Voxels of a shard inside the bounds, half-open; x fastest.
+
+        Raises
+        ------
+        UnsupportedError
+            As for `shard_shape`.
+        OutOfBoundsError
+            If ``bbox`` reaches outside.
+        """
+        number = None if mip is None else self.to_mip(mip)
+        level, shape = self._level(number), self.shard_shape(number)
+        chosen = select(bbox, level.bounds, level.channels, resolution=level.resolution, bounded=True)
+        return (
+            cell_box(level.bounds, shape.tolist(), cell)
+            for cell in iterate_cells(cells_touching(level.bounds, shape.tolist(), chosen.box))
+        )
 
     def bbox_to_mip(self, bbox: Any, mip: Any, to_mip: Any) -> Bbox:
         """Convert a box from one mip's voxels to another's, rounding outward.

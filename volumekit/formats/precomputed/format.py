@@ -137,7 +137,7 @@ class Precomputed(Format):
 
     def native(self, level: Level) -> Native | None:
         """Return TensorStore's spec; the info is passed along, so that TensorStore never reads it."""
-        if level.codec.name not in _NATIVE or level.sharding is not None:
+        if level.codec.name not in _NATIVE or _gunzips(level):
             return None
         if CODECS[level.codec.name].supports(level.dtype, level.channels):
             return None
@@ -150,6 +150,8 @@ class Precomputed(Format):
             "encoding": level.codec.name,
             **_native_settings(level),
         }
+        if level.sharding is not None:
+            scale["sharding"] = dict(level.sharding.parameters)
         volume = {
             "type": self.info.get("type", "image").lower(),
             "data_type": level.dtype.name,
@@ -163,13 +165,19 @@ class Precomputed(Format):
             "assume_metadata": True,
         }
         folder = posixpath.dirname(level.key)
-        return Native(spec, f"{folder}/" if folder else "")
+        return Native(spec, f"{folder}/" if folder else "", blind=level.sharding is not None)
 
 
 def _span(level: Level, axis: int, cell: int) -> str:
     """Return the voxels of a cell along an axis, as chunks are named."""
     start = level.offset[axis] + cell * level.chunk[axis]
     return f"{start}-{min(start + level.chunk[axis], level.end[axis])}"
+
+
+def _gunzips(level: Level) -> bool:
+    """Tell whether all it takes to read a level is gunzipping, for which Python has the faster library."""
+    sharding = level.sharding
+    return level.codec.name == "raw" and sharding is not None and sharding.parameters["data_encoding"] != "raw"
 
 
 def _native_settings(level: Level) -> dict[str, Any]:

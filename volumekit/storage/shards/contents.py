@@ -45,6 +45,15 @@ def contents(lookup: Lookup, shard: int) -> Steps[Contents | None]:
     return run(contents(alone, shard), read)
 
 
+def learn(lookup: Lookup, shard: int, whole: Value) -> None:
+    """Take up the indices of a shard that was just written."""
+    alone, read = lookup.apart(shard, whole)
+    run(contents(alone, shard), read)
+    known = alone.cache.get(shard)
+    if known is not None:
+        lookup.cache.put(shard, known)
+
+
 def _read_pages(lookup: Lookup, known: Known) -> Steps[bool]:
     """Read the rest of the shard index; tell whether the shard has not changed meanwhile."""
     pages = range(1, -(-lookup.spec.minishards // PER_PAGE))

@@ -7,7 +7,7 @@ also tells whether the index still holds; so does a chunk that is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from volumekit.codecs.compression import decompress
@@ -88,10 +88,35 @@ class Lookup:
         alone, read = yield from self.at_once(place.shard)
         return run(alone.read(place, start, stop), read)
 
+    def all_there(self, places: Iterable[Place], stamp: bytes) -> Steps[bool]:
+        """Tell whether chunks of one shard are all in a certain generation of it.
+
+        Raises
+        ------
+        CorruptChunkError
+            If the shard is damaged; it names the shard.
+        """
+        for place in places:
+            known = self.cache.get(place.shard)
+            if known is None or known.stamp != stamp:
+                known = yield from self.open(place.shard, place.minishard // PER_PAGE)
+            if known is None or known.stamp != stamp:
+                return False
+            minishard = yield from self._minishard(place, known)
+            span = None if minishard is None else minishard.find(place.number)
+            if span is None:
+                return False
+            self._check_size(known, span)
+        return True
+
     def at_once(self, shard: int) -> Steps[tuple[Lookup, Callable[[Ask], Value | None]]]:
         """Read all of a shard that never holds still; return how to look things up in what was read."""
+        (whole,) = yield [Ask(self.file(shard))]
+        return self.apart(shard, whole)
+
+    def apart(self, shard: int, whole: Value | None) -> tuple[Lookup, Callable[[Ask], Value | None]]:
+        """Return how to look things up in a shard that is in memory."""
         file = self.file(shard)
-        (whole,) = yield [Ask(file)]
 
         def read(ask: Ask) -> Value | None:
             return whole._replace(data=whole.data[ask.start : ask.stop]) if whole and ask.key == file else None
@@ -132,7 +157,9 @@ class Lookup:
 
     def damaged(self, key: str, message: str) -> CorruptChunkError:
         """Return the error for a shard."""
-        return CorruptChunkError(f"shard {key} is damaged: {message}; write it again", url=self.url, key=key)
+        return CorruptChunkError(
+            f"shard {key} is damaged: {message}; delete this file, and write its chunks again", url=self.url, key=key
+        )
 
     def _minishard(self, place: Place, known: Known) -> Steps[Minishard | None]:
         """Return the index of a minishard, None if the shard has changed meanwhile."""
@@ -189,10 +216,8 @@ class Lookup:
 
     def _data(self, known: Known, span: Span, start: int | None, stop: int | None) -> Steps[Value | None]:
         """Read a chunk, or a range of what is stored; None if the shard has changed meanwhile."""
-        size = span.stop - span.start
-        if self.limit is not None and size > self.limit:
-            raise self.damaged(known.data, f"a chunk of {size:,} bytes is more than any encoding takes")
-        first, last, _ = slice(start, stop).indices(size)
+        self._check_size(known, span)
+        first, last, _ = slice(start, stop).indices(span.stop - span.start)
         part = Span(span.start + first, span.start + max(first, last))
         (value,) = yield [self.ask(known, part) if first < last else Ask(known.data, 0, 0)]
         if value is None or not known.same_data(value):
@@ -200,3 +225,8 @@ class Lookup:
         if len(value.data) != part.stop - part.start:
             raise self.damaged(known.data, "it ends before a chunk does")
         return value
+
+    def _check_size(self, known: Known, span: Span) -> None:
+        size = span.stop - span.start
+        if self.limit is not None and size > self.limit:
+            raise self.damaged(known.data, f"a chunk of {size:,} bytes is more than any encoding takes")

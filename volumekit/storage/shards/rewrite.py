@@ -17,7 +17,7 @@ from volumekit.model.shard_index import Span, dump_minishard, dump_shard_index
 from volumekit.model.sharding import ShardingSpec
 from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, gather, then
 from volumekit.storage.batches import Job, Stamps
-from volumekit.storage.shards.contents import Contents, contents
+from volumekit.storage.shards.contents import Contents, contents, learn
 from volumekit.storage.shards.lookup import Lookup, Place
 from volumekit.storage.steps import Reader, begin
 
@@ -204,12 +204,18 @@ class Attempt:
         before = self.there.known.stamp if self.there else ABSENT
         if not touched:
             return done(_outcomes(results, before))
-        spec = self.rewriter.lookup.spec
-        new = then(done(chunks), lambda kept: assemble(spec, kept) if kept else None, executor=self.rewriter.executor)
+        lookup = self.rewriter.lookup
+        new = then(
+            done(chunks), lambda kept: assemble(lookup.spec, kept) if kept else None, executor=self.rewriter.executor
+        )
 
         def write(shard: bytes | None) -> Future[Outcomes | None]:
-            stamps = self.rewriter.base.commit({self.name: shard}, before)
-            return then(stamps, lambda found: _outcomes(results, found[self.name]))
+            def finish(stamps: Stamps) -> Outcomes:
+                if shard is not None:
+                    learn(lookup, lookup.shard(self.name) or 0, Value(shard, stamps[self.name]))
+                return _outcomes(results, stamps[self.name])
+
+            return then(self.rewriter.base.commit({self.name: shard}, before), finish)
 
         def changed(error: Exception) -> Future[Outcomes | None] | None:
             return done(None) if isinstance(error, ConflictError) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -77,6 +77,7 @@ class ShardedStore(Store):
         self._reader = Reader(base)
         rewriter = Rewriter(base, self._reader, self._lookup, self._place, Codec(self._pack, self._unpack), executor)
         self._batches = Batches(rewriter.work)
+        self._place_or_none = functools.lru_cache(1 << 14)(self._find_place)
 
     @property
     def near(self) -> bool:  # type: ignore[override]
@@ -87,7 +88,7 @@ class ShardedStore(Store):
     def _packs(self) -> bool:
         return self._spec.data_encoding != "raw"
 
-    def _place_or_none(self, key: str) -> Place | None:
+    def _find_place(self, key: str) -> Place | None:
         number = self._names.number(key)
         return None if number is None else Place(*self._spec.place(number), number)
 
@@ -117,6 +118,30 @@ class ShardedStore(Store):
             return None
         value = run(self._lookup.read(place, *self._stored_part(start, stop)), self._reader.peek)
         return value if not self._packs or (start, stop) == (0, 0) else self._unpacked(key, slice(start, stop), value)
+
+    def generations(self, shards: Iterable[str]) -> Mapping[str, bytes] | None:
+        """Return the stamps of shards, in the calling thread; None if any does not exist."""
+        found = {}
+        for shard in shards:
+            value = self._base.peek(shard, 0, 0)
+            if value is None:
+                return None
+            found[shard] = value.stamp
+        return found
+
+    def holds(self, chunks: Mapping[str, Iterable[str]], generations: Mapping[str, bytes]) -> bool:
+        """Tell whether chunks, by shard, are all there in certain generations of their shards, in the calling thread.
+
+        Raises
+        ------
+        CorruptChunkError
+            If a shard is damaged; it names the shard.
+        """
+        for shard, keys in chunks.items():
+            steps = self._lookup.all_there(map(self._place, keys), generations[shard])
+            if not run(steps, self._reader.peek):
+                return False
+        return True
 
     def _stored_part(self, start: int | None, stop: int | None) -> tuple[int | None, int | None]:
         """Return what to read for a range of a chunk: all of one that is compressed."""
@@ -190,7 +215,7 @@ class ShardedStore(Store):
         return then(begin(contents(self._lookup, shard), self._reader.read), self._keys)
 
     def _keys(self, there: Contents | None) -> list[str]:
-        numbers = [] if there is None else [n for part in there.minishards.values() for n in part.numbers.tolist()]
+        numbers = [] if there is None else [n for part in there.minishards.values() for n in part.numbers]
         return [name for name in map(self._names.name_of, numbers) if name is not None]
 
     def list(self, prefix: str = "") -> Iterator[str]:

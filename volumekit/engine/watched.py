@@ -1,0 +1,55 @@
+"""TensorStore's own reading of shards, watched: it takes missing chunks for zeros, whatever it is told.
+
+So what it reads counts only if the shards' indices, which we have in memory, say that all the chunks are there, and no
+shard has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import tensorstore as ts
+
+from volumekit.engine.drive import Unit, Waitable
+from volumekit.storage.shards import ShardedStore
+
+
+class Watched:
+    """A level that TensorStore reads, but not to be trusted about missing chunks.
+
+    Parameters
+    ----------
+    native : tensorstore.TensorStore
+        The level.
+    objects : ShardedStore
+        Its chunks.
+    """
+
+    def __init__(self, native: ts.TensorStore, objects: ShardedStore) -> None:
+        self._native, self._objects = native, objects
+
+    def read(self, keys: Iterable[str], start: Callable[[ts.TensorStore], Waitable]) -> Unit[bool]:
+        """Read some chunks; tell whether what was read is right.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            All chunks that are needed.
+        start : callable
+            Starts reading.
+        """
+        shards: dict[str, list[str]] = {}
+        for key in keys:
+            shards.setdefault(self._objects.group(key), []).append(key)
+        before = self._objects.generations(shards)
+        if before is None:
+            return False
+        reading = start(self._native)
+        try:
+            there = self._objects.holds(shards, before)
+        finally:  # nothing may write into the caller's array any more, whatever happens
+            try:
+                yield reading
+            except ValueError:
+                there = False
+        return there and self._objects.generations(shards) == before
