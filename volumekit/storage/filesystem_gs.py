@@ -5,6 +5,7 @@ Stamps are spelled as TensorStore's gcs driver spells them, so that what one rea
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from volumekit.storage.fsspec_errors import status
 from volumekit.storage.headers import Headers
 
 _NO_RANGE = 416
+_LARGE = 1 << 20
 
 
 class GsFilesystem(Filesystem):
@@ -83,6 +85,7 @@ class GsFilesystem(Filesystem):
     async def put(self, path: str, data: bytes, if_match: bytes | None, headers: Headers) -> bytes:
         """Write an object, if it is still as it was; return its new stamp."""
         bucket, _, key = path.partition("/")
+        key.encode()  # JSON would have names for what no name can be
         optional = {"contentEncoding": headers.encoding, "cacheControl": headers.cache_control}
         facts = {"name": key, "contentType": headers.content_type}
         facts |= {name: value for name, value in optional.items() if value is not None}
@@ -97,7 +100,7 @@ class GsFilesystem(Filesystem):
                 f"{self.fs._location}/upload/storage/v1/b/{quote(bucket)}/o",
                 uploadType="multipart",
                 headers={"Content-Type": f'multipart/related; boundary="{boundary}"'},
-                data=b"".join([head.encode(), data, f"\r\n--{boundary}--".encode()]),
+                data=_body([head.encode(), data, f"\r\n--{boundary}--".encode()]),
                 json_out=True,
                 **_condition(if_match),
             )
@@ -142,6 +145,14 @@ class GsFilesystem(Filesystem):
             raise StorageError(f"there is no bucket {bucket!r}; check its name") from error
         names = [entry["name"][len(below) :] for entry in reply.get("items", ())]
         return [name for name in names if not name.endswith("/")], reply.get("nextPageToken")
+
+
+def _body(parts: list[bytes]) -> Any:
+    """Return what to send, as aiohttp wants large bodies: it sends a buffer piece by piece, again if need be."""
+    from aiohttp.payload import BytesIOPayload
+
+    body = b"".join(parts)
+    return body if len(body) < _LARGE else BytesIOPayload(io.BytesIO(body))
 
 
 def _stamp(generation: str | int) -> bytes:

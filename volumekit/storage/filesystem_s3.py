@@ -89,6 +89,8 @@ class S3Filesystem(Filesystem):
             reply = await self._s3("put_object", path, Body=data, ContentType=headers.content_type, **sent)
         except FileNotFoundError as error:
             _check_bucket(error, path)
+            if if_match in (None, ABSENT):
+                raise
             raise ConflictError("the object was removed since it was read; read it again") from error
         except OSError as error:
             if if_match is not None and status(error) in _CONFLICT:
