@@ -113,3 +113,54 @@ def test_mixed_variants_mean_the_same(tmp_path):
     packed.write_bytes(gzip.compress(bytes(16 * 16 * 8 * 2)))
     for reader in (theirs(tmp_path / "v"), Volume(volume.cloudpath), Volume(volume.cloudpath, compress="gzip")):
         np.testing.assert_array_equal(reader[:], array)
+
+
+SHARDINGS = {
+    "plain": {"preshift_bits": 1, "hash": "identity", "minishard_bits": 1, "shard_bits": 3},
+    "gzip": {
+        "preshift_bits": 0, "hash": "identity", "minishard_bits": 2, "shard_bits": 3,
+        "minishard_index_encoding": "gzip", "data_encoding": "gzip",
+    },
+    "murmur": {
+        "preshift_bits": 0, "hash": "murmurhash3_x86_128", "minishard_bits": 2, "shard_bits": 1,
+        "minishard_index_encoding": "gzip", "data_encoding": "raw",
+    },
+}  # fmt: skip
+SHARDED_KINDS = [("raw", "uint8"), ("raw", "float32"), ("png", "uint8"), ("compressed_segmentation", "uint64")]
+
+
+@pytest.mark.parametrize(("encoding", "dtype"), SHARDED_KINDS)
+@pytest.mark.parametrize("sharding", SHARDINGS)
+def test_cloudvolume_reads_our_shards(tmp_path, encoding, dtype, sharding):
+    volume, array = make(
+        tmp_path / "v", encoding=encoding, dtype=dtype, sharding=SHARDINGS[sharding], non_aligned_writes=True
+    )
+    volume[0:9, 10:13] = 3
+    array[5:14, 3:6] = 3
+    peer = theirs(tmp_path / "v")
+    np.testing.assert_array_equal(peer[:], array)
+    if sharding != "murmur":
+        assert peer.image.shard_shape(0).tolist() == volume.image.shard_shape(0).tolist()
+
+
+@pytest.mark.parametrize(("encoding", "dtype"), SHARDED_KINDS)
+@pytest.mark.parametrize("sharding", ["plain", "gzip"])
+@pytest.mark.parametrize("offset", OFFSETS[:2], ids=str)
+def test_ours_reads_and_changes_cloudvolumes_shards(tmp_path, encoding, dtype, sharding, offset):
+    array = voxels(dtype=dtype)
+    info = Volume.create_new_info(
+        1, "segmentation" if "seg" in encoding else "image", dtype, encoding, (4, 4, 40), offset, SHAPE,
+        chunk_size=CHUNK, sharding=SHARDINGS[sharding],
+    )  # fmt: skip
+    peer = cloudvolume.CloudVolume(f"precomputed://file://{tmp_path}/v", info=info, progress=False)
+    peer.commit_info()
+    volume = Volume(tmp_path / "v", non_aligned_writes=True)
+    for box in volume.shard_boxes():
+        low, high = box.minpt.tolist(), box.maxpt.tolist()
+        part = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, offset, strict=True))
+        peer[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = array[part]
+    np.testing.assert_array_equal(volume[:], array)
+    assert volume.exists().num_missing == 0
+    volume[offset[0] + 3 : offset[0] + 9] = 3
+    array[3:9] = 3
+    np.testing.assert_array_equal(theirs(tmp_path / "v")[:], array)
