@@ -10,7 +10,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -31,13 +31,20 @@ class Way:
         What the writers ask for.
     before : str or None
         How the chunks are compressed that are there before; "" for none at all.
+    sharding : dict
+        Hash and encodings, where chunks live in shards.
     """
 
     encoding: str
     dtype: str
     compress: str | None
     before: str | None = ""
+    sharding: dict[str, Any] = field(default_factory=dict)
 
+
+_ONE = {"preshift_bits": 1, "hash": "identity", "minishard_bits": 1, "shard_bits": 0}
+_GZIP = {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
+_HASHED = {**_ONE, **_GZIP, "preshift_bits": 0, "hash": "murmurhash3_x86_128", "shard_bits": 1}
 
 WAYS = {
     "native raw": Way("raw", "uint8", None),
@@ -48,6 +55,11 @@ WAYS = {
     "bridge raw.br to .zstd": Way("raw", "uint8", "zstd", "br"),
     "native compressed_segmentation": Way("compressed_segmentation", "uint32", None),
     "bridge compressed_segmentation.gz": Way("compressed_segmentation", "uint32", "gzip"),
+    "sharded raw": Way("raw", "uint8", None, sharding=_ONE),
+    "sharded raw over zeros": Way("raw", "uint8", None, None, sharding=_ONE),
+    "sharded raw, gzip, hashed": Way("raw", "uint8", None, sharding=_HASHED),
+    "sharded png": Way("png", "uint8", None, sharding=_ONE),
+    "sharded compressed_segmentation, gzip": Way("compressed_segmentation", "uint32", None, sharding={**_ONE, **_GZIP}),
 }
 
 
@@ -55,7 +67,8 @@ def create(url: str, way: Way) -> None:
     """Make the volume that all write to."""
     from volumekit import Volume
 
-    info = Volume.create_new_info(1, "image", way.dtype, way.encoding, (4, 4, 40), (-3, 5, 7), SHAPE, chunk_size=CHUNK)
+    layout = {"chunk_size": CHUNK, "sharding": way.sharding}
+    info = Volume.create_new_info(1, "image", way.dtype, way.encoding, (4, 4, 40), (-3, 5, 7), SHAPE, **layout)
     volume = Volume(url, info=info, compress=way.before or None)
     volume.commit_info()
     if way.before != "":

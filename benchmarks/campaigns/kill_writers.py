@@ -19,7 +19,9 @@ WAYS: dict[str, tuple[str, str, str | None]] = {
     "native raw": ("raw", "uint16", None),
     "bridge raw.gz": ("raw", "uint16", "gzip"),
     "native compressed_segmentation": ("compressed_segmentation", "uint32", None),
+    "sharded raw": ("raw", "uint16", None),
 }
+SHARDING = {"preshift_bits": 2, "hash": "identity", "minishard_bits": 1, "shard_bits": 2}
 
 
 def create(url: str, way: str) -> None:
@@ -27,7 +29,8 @@ def create(url: str, way: str) -> None:
     from volumekit import Volume
 
     encoding, dtype, compress = WAYS[way]
-    info = Volume.create_new_info(1, "image", dtype, encoding, (4, 4, 40), (0, 0, 0), SHAPE, chunk_size=CHUNK)
+    layout = {"chunk_size": CHUNK, "sharding": SHARDING if way.startswith("sharded") else False}
+    info = Volume.create_new_info(1, "image", dtype, encoding, (4, 4, 40), (0, 0, 0), SHAPE, **layout)
     volume = Volume(url, info=info, compress=compress)
     volume.commit_info()
     volume[:] = 1

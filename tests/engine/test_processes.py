@@ -21,7 +21,9 @@ from volumekit.storage.base import Store, then
 ROOT = Path(volumekit.__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["native raw", "bridge raw to .gz", "native compressed_segmentation"])
+@pytest.mark.parametrize(
+    "name", ["native raw", "bridge raw to .gz", "native compressed_segmentation", "sharded raw, gzip, hashed"]
+)
 def test_interleaved_writers_lose_nothing(tmp_path, name):
     way = interleaved_writers.WAYS[name]
     interleaved_writers.create(str(tmp_path), way)
@@ -29,7 +31,7 @@ def test_interleaved_writers_lose_nothing(tmp_path, name):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("way", ["native raw", "bridge raw.gz"])
+@pytest.mark.parametrize("way", ["native raw", "bridge raw.gz", "sharded raw"])
 def test_killed_writers_tear_nothing(tmp_path, way):
     kill_writers.create(str(tmp_path), way)
     assert kill_writers.torn_chunks(str(tmp_path), way, 0.1) == 0
