@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from volumekit.errors import CastError, ShapeError
 
-_KINDS = {"f": "buif", "i": "bui", "u": "bui"}
+_KINDS = {"f": "buif", "i": "bui", "u": "bui", "b": "b"}
 """Kinds of Python numbers that each kind of data type may hold."""
 
 

@@ -84,14 +84,15 @@ class PipelineV2:
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a whole chunk."""
-        data: Any = np.asarray(chunk.astype(self._dtype, copy=False), order=self._order)
+        whole = np.asarray(chunk.astype(self._dtype, copy=False), order=self._order)
+        data: Any = whole.reshape(-1, order="A")  # in one dimension no codec can confuse the order
         for name, codec in self._codecs:
             if name in PACKERS:
-                flat = data.astype(self._dtype.newbyteorder("="), copy=False).reshape(-1, order="A")
-                data = pack_array(name, codec, flat.reshape(self._packed_shape(name)))
+                native = data.astype(self._dtype.newbyteorder("="), copy=False)
+                data = pack_array(name, codec, native.reshape(self._packed_shape(name)))
             else:
                 data = codec.encode(data)
-        return data.tobytes("A") if isinstance(data, np.ndarray) else bytes(data)
+        return data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
 
 
 def _settings(config: Config) -> Config:
