@@ -25,6 +25,8 @@ _FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
 
 _REFUSED = (401, 403, 407)
 
+_OBJECT = re.compile(r'Error (?:reading|writing) (?:shard entry [^"]* in )?"((?:[^"\\]|\\.)*)"')
+
 _MEANING: dict[str, tuple[type[VolumekitError], str]] = {
     "NOT_FOUND": (MissingChunkError, "a chunk is not stored"),
     "PERMISSION_DENIED": (PermissionDeniedError, "the storage refused access; check permissions or credentials"),
@@ -75,7 +77,7 @@ def translate(
         kind = OutOfBoundsError if isinstance(error, IndexError) else StorageError
         return kind(str(error), url=url, key=key, box=box)
     kind, advice = _MEANING.get(_told(found, str(error)), (StorageError, "the storage failed"))
-    named = _FILE.search(str(error))
+    named = _FILE.search(str(error)) or _OBJECT.search(str(error))
     key = _relative(named[1], url) if named else key
     return kind(f"{advice}: {_readable(error)}", url=url, key=key, box=box)
 
@@ -114,8 +116,8 @@ def _told(found: str, text: str) -> str:
 
 
 def _relative(path: str, url: str | None) -> str:
-    """Return the key of a file within the dataset."""
-    root = (url or "").rpartition("://")[2].rstrip("/") + "/"
+    """Return the key of a file, or of an object, within the dataset."""
+    root, path = (url or "").rpartition("://")[2].rstrip("/") + "/", path.rpartition("://")[2]
     return path.removeprefix(root) if len(root) > 1 else path
 
 

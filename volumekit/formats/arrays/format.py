@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from volumekit.errors import MetadataError, OptionError, ReadOnlyError, VolumekitError
+from volumekit.errors import CorruptChunkError, MetadataError, OptionError, ReadOnlyError, VolumekitError
 from volumekit.formats.arrays.array import StoredArray
 from volumekit.formats.arrays.layer import Layer
 from volumekit.formats.base import AT, Cell, Container, Format, Native, WrongFormat
@@ -167,8 +167,19 @@ class ArrayFormat(Format):
         return self._layer(level).key(cell)
 
     def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:
-        """Return the voxels of a cell."""
-        return self._layer(level).decode(cell, value.data)
+        """Return the voxels of a cell.
+
+        Raises
+        ------
+        CorruptChunkError
+            If its bytes are damaged; it names the shard they are in, if there is one.
+        """
+        try:
+            return self._layer(level).decode(cell, value.data)
+        except CorruptChunkError as error:
+            if "shard" not in value.attrs:
+                raise
+            raise CorruptChunkError(f"in shard {value.attrs['shard']}: {error.message}") from error
 
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a cell.

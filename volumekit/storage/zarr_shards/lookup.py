@@ -19,6 +19,9 @@ from volumekit.storage.base import Value
 from volumekit.storage.steps import Ask, Steps
 
 CACHE_BYTES = 64 << 20
+SHARD = "shard"
+"""Attribute of a value: the shard it is from."""
+
 TRIES = 8
 """How often a shard may change while it is read, before all of it is read at once."""
 
@@ -113,7 +116,9 @@ class Lookup:
             self.indices.drop(shard)
         (whole,) = yield [Ask(shard)]
         data = None if whole is None else self.chunks(shard, whole).get(number)
-        return None if whole is None or data is None else whole._replace(data=bytes(data)[start:stop])
+        if whole is None or data is None:
+            return None
+        return whole._replace(data=bytes(data)[start:stop], attrs={SHARD: shard})
 
     def open(self, shard: str) -> Steps[Known | None]:
         """Read the index of a shard, None if there is no such shard."""
@@ -158,7 +163,7 @@ class Lookup:
             return None
         if len(value.data) != high - low:
             raise self.damaged(shard, "it ends before a chunk does")
-        return value
+        return value._replace(attrs={SHARD: shard})
 
     def chunks(self, shard: str, value: Value) -> dict[int, memoryview]:
         """Return all chunks of a shard that was read as a whole."""
