@@ -114,7 +114,7 @@ def test_bounds_are_forgotten_when_voxels_move(tmp_path: Path) -> None:
 
 def test_what_cannot_be_honoured_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "v")
-    for option in ({"cdn_cache": True}, {"at": {"t": 3}}):
+    for option in ({"at": {"t": 3}},):
         with pytest.raises(UnsupportedError):
             Volume(tmp_path / "v", **option)  # type: ignore[arg-type]
 

@@ -97,7 +97,8 @@ def decompress(data: bytes, method: str, *, limit: int | None = None) -> bytes:
         raise
     except Exception as error:  # each library has its own, down to SystemError
         beyond = "" if limit is None else f", or to more than {limit} bytes"
-        raise CorruptChunkError(f"the {method} data do not decompress{beyond}: {error}") from error
+        # Not `from error`: some of these cannot be pickled, and an error travels with its cause.
+        raise CorruptChunkError(f"the {method} data do not decompress{beyond}: {error}") from None
     if limit is not None and len(out) > limit:
         raise _too_large(method, limit)
     return out
