@@ -94,7 +94,7 @@ def _parse(entry: Mapping[str, Any], number: int, group: Group) -> Multiscale:
     listed = entry.get("datasets")
     if not isinstance(listed, list) or not listed:
         raise MetadataError(f"datasets in {key} is {listed!r}, not a list of levels", key=key)
-    over = _transforms(entry.get("coordinateTransformations"), len(axes), key)
+    over = read_transforms(entry.get("coordinateTransformations"), len(axes), key)
     datasets = tuple(_dataset(dataset, len(axes), over, key) for dataset in listed)
     return Multiscale(number, version, str(entry.get("name") or ""), axes, datasets, entry.get("axes") is None)
 
@@ -135,11 +135,11 @@ def _dataset(value: Any, rank: int, over: Pair, key: str) -> Dataset:
     folder = posixpath.normpath(path) if path else "."
     if folder == ".":
         raise MetadataError(f"a dataset in {key} has the path {path!r}, which is the group itself", key=key)
-    scale, translation = _compose(_transforms(found.get("coordinateTransformations"), rank, key), over, rank)
+    scale, translation = _compose(read_transforms(found.get("coordinateTransformations"), rank, key), over, rank)
     return Dataset(folder, scale, translation)
 
 
-def _transforms(value: Any, rank: int, key: str) -> Pair:
+def read_transforms(value: Any, rank: int, key: str) -> Pair:
     """Return scale and translation that a list of transformations comes to."""
     if value is None:
         return None, None
