@@ -28,7 +28,7 @@ from volumekit.storage.headed import CONTENT_TYPES, HeadedStore
 from volumekit.storage.headers import BYTES, Headers, cache_control
 from volumekit.storage.shards import ShardedStore
 from volumekit.storage.suffix import SuffixStore
-from volumekit.storage.translate import is_better_asked, is_elsewhere, raise_translated
+from volumekit.storage.translate import is_better_asked, raise_translated
 
 Domain = tuple[slice, ...]
 
@@ -59,6 +59,7 @@ class Ways:
             kind = UnsupportedError if unknown else MetadataError
             raise kind(level.error, url=store.url, key=level.key)
         self.store, self.fmt, self.level, self.options = store, fmt, level, options
+        self._asks = False  # whether a far store is asked first: what TensorStore fails at would be fetched twice
 
     @functools.cached_property
     def objects(self) -> Store:
@@ -155,12 +156,14 @@ class Ways:
 
     def _reads_directly(self) -> bool:
         """Tell whether TensorStore is not needed: it neither reads this level nor keeps its chunks in memory."""
-        unread = self._native is None and self._watched is None
+        unread = self._asks or (self._native is None and self._watched is None)
         return not self.options.lru_bytes and (unread or self._suffixes())
 
     def _natively(self, start: Callable[[ts.TensorStore], Waitable], low: Point, high: Point) -> Unit[bool]:
         """Read natively; tell whether all chunks of a box were there."""
         native = self._native
+        if self._asks:
+            return False
         if native is None and self._watched is not None:
             return (yield from self._watched.read(self._keys_between(low, high), start))
         if native is None:
@@ -176,12 +179,11 @@ class Ways:
         """Raise an error of TensorStore's, unless reading in Python knows better."""
         if not is_better_asked(error):
             raise error
-        if is_elsewhere(error):
-            self._native = None
+        self._asks = self._asks or not self.store.near
 
     def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
         """Read natively; where a chunk is missing, or has a suffix, through the bridge."""
-        if self._native is not None and not self._suffixes():
+        if self._native is not None and not (self._asks or self._suffixes()):
             future = start(self._native)
             try:
                 yield future
@@ -217,7 +219,8 @@ class Ways:
         return self._native
 
     def _fail(self, error: Exception, domain: Domain) -> NoReturn:
-        raise_translated(error, url=self.store.url, key=self.level.key, box=to_box(domain))
+        explain = self.store.explain
+        raise_translated(error, url=self.store.url, key=self.level.key, box=to_box(domain), explain=explain)
 
 
 def to_domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> Domain:

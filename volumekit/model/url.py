@@ -15,6 +15,9 @@ from volumekit.errors import InvalidURLError, UnknownProtocolError
 ALIASES = {"neuroglancer-precomputed": "precomputed"}
 """Neuroglancer's names of formats that have another name here."""
 
+OTHER_NAMES = {"gcs": "gs", "s3a": "s3"}
+"""Names that other programs have for storages."""
+
 BUCKETS = ("s3", "gs")
 HOSTS = ("http", "https")
 PROTOCOLS = ("file", "memory", *BUCKETS, *HOSTS)
@@ -205,6 +208,7 @@ def _parse_place(text: str) -> URL:
     if match is None:
         return _parse_path(text)
     protocol, rest = match[1].lower(), match[2]
+    protocol = OTHER_NAMES.get(protocol, protocol)
     if protocol == "file":
         return _parse_file(_checked(rest))
     if protocol in BUCKETS:

@@ -202,6 +202,10 @@ class Store(ABC):
         """Return the TensorStore key-value store spec of the same bytes, or None."""
         return None
 
+    def explain(self, error: BaseException) -> BaseException:
+        """Return an error that went through `translate`, with what this store knows of it in its message."""
+        return error
+
     def opening(self) -> AbstractContextManager[None]:
         """Return what must surround TensorStore's opening of the `native` spec."""
         return nullcontext()

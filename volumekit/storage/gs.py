@@ -8,6 +8,7 @@ listing, and that of a bucket that does not exist, for an empty one, so that emp
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -195,6 +196,21 @@ class GsStore(BucketStore):
                 return
 
 
+@functools.lru_cache(maxsize=64)
+def _check_server(endpoint: str, bucket: str, retry: Retry) -> None:
+    """See that a server answers as Google's does: TensorStore 0.1.86 ends the process where it redirects.
+
+    Raises
+    ------
+    StorageError
+        If it does not.
+    """
+    reply = fetch(f"{endpoint}/storage/v1/b/{quote(bucket)}/o?maxResults=1", {}, retry, redirects=False)
+    if reply.status not in (200, 400, 401, 403, 404, 429) and reply.status < 500:
+        kind, told = meaning(reply.answer())
+        raise kind(f"{endpoint} does not answer as Google Storage does: {told}")
+
+
 def open_gs(url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> Store:
     """Open a folder of a bucket: through TensorStore, or through gcsfs where that speaks for another account already.
 
@@ -216,6 +232,12 @@ def open_gs(url: URL, *, durable: bool = False, options: Mapping[str, Any] | Non
         If gcsfs is needed and not installed.
     """
     settings = GsSettings.of(url, options or {})
+    if settings.endpoint is not None:
+        try:
+            _check_server(settings.endpoint, settings.bucket, settings.retry)
+        except StorageError as error:
+            error.url = str(url)
+            raise
     first = settings.logins[0]
     if first.anonymous or Account.claim(first):
         return GsStore(url, settings)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from volumekit.codecs.compression import decompress
-from volumekit.errors import OptionError, UnsupportedError
+from volumekit.errors import OptionError, StorageError, UnsupportedError
 from volumekit.model.url import URL
 from volumekit.storage.answers import meaning, parse_answer
 from volumekit.storage.base import Future, Value, chain, done
@@ -99,11 +99,19 @@ class HttpStore(RemoteStore):
         path = quote(self._full(key).encode("utf-8", "surrogateescape"), safe=_SAFE)
         return f"{self._server}/{path}{query}"
 
+    def _named(self, key: str, method: str, more: Mapping[str, str]) -> Reply:
+        """Make a request; what goes wrong names the key."""
+        try:
+            return fetch(self._address(key), {**self._headers, **more}, self._retry, method=method)
+        except StorageError as error:
+            error.url, error.key = self.url, key
+            raise
+
     def _follow(self, key: str) -> None:
         """Find out where a key is instead; if all others are beside it, go there."""
         before = self._server, self._root
         asked = self._address(key)
-        found = fetch(asked, self._headers, self._retry, method="HEAD").url
+        found = self._named(key, "HEAD", {}).url
         with self._moving:
             if (self._server, self._root) != before or self._scattered:
                 return
@@ -137,7 +145,7 @@ class HttpStore(RemoteStore):
         return Value(data if reply.status == 206 else data[slice(start, stop)], _stamp(reply))
 
     def _asked(self, key: str, method: str, more: Mapping[str, str]) -> Reply | None:
-        reply = fetch(self._address(key), {**self._headers, **more}, self._retry, method=method)
+        reply = self._named(key, method, more)
         if reply.status in (404, _GONE):
             return None
         if reply.status not in (200, 206, 416):

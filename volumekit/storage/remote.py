@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tensorstore as ts
 
-from volumekit.errors import MissingExtraError, PermissionDeniedError, StorageError
+from volumekit.errors import InvalidURLError, MissingExtraError, PermissionDeniedError, StorageError
 from volumekit.model.url import URL, parse_url
 from volumekit.storage import forkguard
 from volumekit.storage.base import Future, Store, Value, chain, done, failed
@@ -81,8 +81,14 @@ class RemoteStore(KvStore):
             if n not in self._opened:
                 with self.opening():
                     spec = {**self._ways[n].spec, "path": self._ways[n].top}
-                    self._opened[n] = ts.KvStore.open(spec, context=context()).result()
+                    self._opened[n] = self._open(spec)
             return self._opened[n]
+
+    def _open(self, spec: dict[str, Any]) -> ts.KvStore:
+        try:
+            return ts.KvStore.open(spec, context=context()).result()
+        except ValueError as error:
+            raise InvalidURLError(f"this cannot be opened: {error}", url=self.url) from error
 
     def _full(self, key: str) -> str:
         """Return the key as TensorStore's store below knows it.
@@ -120,7 +126,7 @@ class RemoteStore(KvStore):
         def rescue(error: Exception) -> Future[T] | None:
             if isinstance(error, PermissionDeniedError) and others:
                 return self._explore(others, key, ask, step)
-            self._refused(error)
+            self.explain(error)
             return None
 
         return chain(self._ask(self._store(first), key, ask, step), settle, rescue=rescue)
@@ -130,12 +136,13 @@ class RemoteStore(KvStore):
             if not self._settled:
                 self._settled, self._at, self._kv = True, n, self._opened[n]
 
-    def _refused(self, error: BaseException) -> None:
+    def explain(self, error: BaseException) -> BaseException:
         """Say who was refused."""
         tried = "; credentials tried: "
         if isinstance(error, PermissionDeniedError) and tried not in error.message:
             ways = self._ways[self._at : self._at + 1] if self._settled else self._ways
             error.message += tried + ", then ".join(way.who for way in ways)
+        return error
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with ``prefix``."""
@@ -160,8 +167,7 @@ class RemoteStore(KvStore):
             except (ValueError, PermissionDeniedError) as error:
                 problem = translate(error, url=self.url, key=prefix)
                 if not isinstance(problem, PermissionDeniedError) or n == ways[-1]:
-                    self._refused(problem)
-                    raise problem from (None if problem is error else error)
+                    raise self.explain(problem) from (None if problem is error else error)
             else:
                 self._settle(n)
                 return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NoReturn
 from urllib.parse import unquote
@@ -83,10 +84,23 @@ def translate(
 
 
 def raise_translated(
-    error: BaseException, *, url: str | None = None, key: str | None = None, box: object = None
+    error: BaseException,
+    *,
+    url: str | None = None,
+    key: str | None = None,
+    box: object = None,
+    explain: Callable[[BaseException], BaseException] = lambda error: error,
 ) -> NoReturn:
-    """Raise our error for one of TensorStore's, with that one as its cause; anything else is raised as it is."""
-    problem = translate(error, url=url, key=key, box=box)
+    """Raise our error for one of TensorStore's, with that one as its cause; anything else is raised as it is.
+
+    Parameters
+    ----------
+    error, url, key, box
+        As for `translate`.
+    explain : callable, optional
+        Adds what else is known: `Store.explain`.
+    """
+    problem = explain(translate(error, url=url, key=key, box=box))
     if problem is error:
         raise error
     raise problem from error
@@ -126,6 +140,7 @@ def _below(name: str | None, url: str | None) -> str | None:
     if name is None:
         return None
     root = (url or "").partition("?")[0].rstrip("/")
+    name = name.removeprefix("gs://")
     if "://" in name:
         return unquote(name).removeprefix(f"{root}/").partition("?")[0]
     parts = root.split("/")

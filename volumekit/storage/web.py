@@ -46,7 +46,7 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="volumekit-web")
 
 
-def fetch(url: str, headers: Mapping[str, str], retry: Retry, *, method: str = "GET") -> Reply:
+def fetch(url: str, headers: Mapping[str, str], retry: Retry, *, method: str = "GET", redirects: bool = True) -> Reply:
     """Make a request, follow redirects, and try again what may pass.
 
     Parameters
@@ -59,6 +59,8 @@ def fetch(url: str, headers: Mapping[str, str], retry: Retry, *, method: str = "
         How often.
     method : str
         ``GET`` or ``HEAD``.
+    redirects : bool
+        Whether to follow redirects.
 
     Raises
     ------
@@ -67,7 +69,9 @@ def fetch(url: str, headers: Mapping[str, str], retry: Retry, *, method: str = "
     """
     for attempt in range(retry.attempts):
         try:
-            reply = _followed(url, headers, retry, method)
+            reply = _followed(url, headers, retry, method) if redirects else _once(url, headers, retry, method)
+        except StorageError:
+            raise
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             problem: Exception = error
         else:
@@ -91,7 +95,10 @@ _OPENER = urllib.request.build_opener(_Unmoved)
 def _followed(url: str, headers: Mapping[str, str], retry: Retry, method: str) -> Reply:
     sent, first = dict(headers), url
     for _ in range(MOST_REDIRECTS):
-        reply = _once(url, sent, retry, method)
+        try:
+            reply = _once(url, sent, retry, method)
+        except OSError as error:
+            raise error if url == first else OSError(f"{error} (redirected to {url})") from error
         target = reply.headers.get("Location")
         if reply.status not in _MOVED or not target:
             return reply

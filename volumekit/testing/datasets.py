@@ -183,8 +183,12 @@ class FormatCase:
     def places(self, tmp_path: Path) -> Iterator[Place]:
         """Yield a new place on every storage, with every compression."""
         for n, (protocol, method) in enumerate(itertools.product(self.protocols, self.compressions)):
-            url = f"{protocol}://{tmp_path}/{n}"
+            url = self.url(protocol, tmp_path / str(n))
             yield Place(url, open_store(parse_url(url)), method, self.inside)
+
+    def url(self, protocol: str, folder: Path) -> str:
+        """Return the URL of a new place on a storage; ``folder`` is new for each."""
+        return f"{protocol}://{folder}"
 
     def stored(self, tmp_path: Path, layout: Layout | None = None) -> Iterator[tuple[Place, Format, NDArray[Any]]]:
         """Yield a dataset that was made without the format, in every place: where, its format, its voxels."""
