@@ -17,6 +17,7 @@ from benchmarks import (
     cases_points,
     cases_process,
     cases_read,
+    cases_remote,
     cases_write,
 )
 from benchmarks.data import FULL, QUICK, Data
@@ -30,6 +31,7 @@ FAMILIES = (
     cases_process,
     cases_arrays,
     cases_cache,
+    cases_remote,
     cases_encodings,
     cases_kernels,
 )

@@ -182,7 +182,7 @@ class TensorStoreVolume(PeerVolume):
 
 
 class CloudVolumeVolume(PeerVolume):
-    """CloudVolume in one process, without cache and progress bar; missing chunks are errors.
+    """CloudVolume in one process, without cache and progress bar; missing chunks are errors. Paths may be URLs.
 
     Option ``compress``: of the chunk files written, False (here) or ``"gzip"`` (CloudVolume's default).
     Option ``non_aligned_writes``: allow writing boxes off the chunk grid.
@@ -199,7 +199,7 @@ class CloudVolumeVolume(PeerVolume):
         from cloudvolume import CloudVolume
 
         self._volume = CloudVolume(
-            f"precomputed://file://{Path(path).absolute()}",
+            f"precomputed://{path}" if "://" in str(path) else f"precomputed://file://{Path(path).absolute()}",
             info=info,
             compress=compress,
             non_aligned_writes=non_aligned_writes,
