@@ -42,6 +42,7 @@ class TestGs(TestS3):
 
 
 class TestShardsInS3(ShardedConformance):
+    native = False
     sharding: ClassVar = {
         "preshift_bits": 0, "hash": "murmurhash3_x86_128", "minishard_bits": 2, "shard_bits": 1,
         "minishard_index_encoding": "gzip", "data_encoding": "gzip",
