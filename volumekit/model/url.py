@@ -146,6 +146,8 @@ def parse_url(text: str | os.PathLike[str], formats: Collection[str] = ()) -> UR
     if prefix and pipeline and prefix != pipeline[0]:
         raise InvalidURLError(f"{text!r} names two formats, {prefix} and {pipeline[0]}")
     url = replace(_parse_place(rest), format=prefix or (pipeline[0] if pipeline else None))
+    if pipeline and url.protocol in HOSTS and set(pipeline[1]) & set("?#"):
+        raise InvalidURLError(f"{text!r} has a '?' or '#' behind the format; write the query before '|'")
     return url.join(pipeline[1]) if pipeline and pipeline[1] else url
 
 
