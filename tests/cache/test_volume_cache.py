@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from benchmarks.campaigns import cache_kills
 from volumekit import Bbox, Cache, Volume
@@ -400,3 +401,45 @@ def test_readers_that_are_killed_harm_nobody(tmp_path):
     assert outcome.reads > 0
     assert outcome.kills > 0
     assert outcome.most <= cache_kills.BUDGET + 3 * cache_kills.CHUNK_BYTES
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_shards_are_kept_chunk_by_chunk(tmp_path, opened, voxels, encoding):
+    how = {"chunk_size": (32, 32, 32), "encoding": encoding, "sharding": True, "overwrite": True}
+    Volume.from_numpy(voxels, tmp_path / "remote", **how)
+    volume = opened(non_aligned_writes=True)
+    np.testing.assert_array_equal(volume[0:33, 0:10, 0:10], voxels[0:33, 0:10, 0:10])
+    assert volume.cache.list() == ["1_1_1/0-32_0-32_0-32", "1_1_1/32-64_0-32_0-32"]
+    volume[3:50, 4:60, 5:33] = 7
+    expected = voxels.copy()
+    expected[3:50, 4:60, 5:33] = 7
+    for _ in range(2):
+        np.testing.assert_array_equal(volume[:], expected)
+    copy = Volume(volume.cache.path)
+    assert "sharding" not in copy.scale
+    np.testing.assert_array_equal(copy[:], expected)
+    np.testing.assert_array_equal(Volume(tmp_path / "remote")[:], expected)
+
+
+def test_shards_of_zarr_are_kept_chunk_by_chunk(tmp_path, voxels):
+    layout = {"chunks": (20, 30, 50), "shards": (40, 60, 100), "dtype": "uint8"}
+    zarr.create_array(tmp_path / "z", shape=voxels.shape[2::-1], **layout)[:] = voxels[..., 0].T
+    volume = Volume(tmp_path / "z", cache=tmp_path / "cache", progress=False)
+    for _ in range(2):
+        np.testing.assert_array_equal(volume[...], voxels)
+    assert volume.cache.stats().misses == volume.cache.num_files() == 2 * 3 * 3
+    np.testing.assert_array_equal(Volume(volume.cache.path)[...], voxels)
+
+
+def test_a_bucket(s3_bucket, tmp_path, voxels):
+    Volume.from_numpy(voxels, f"{s3_bucket}/v", chunk_size=(32, 32, 32), compress="gzip", progress=False)
+    cache = Cache(tmp_path / "cache")
+    for _ in range(2):
+        volume = Volume(f"{s3_bucket}/v", cache=cache, progress=False, non_aligned_writes=True)
+        np.testing.assert_array_equal(volume[:], voxels)
+    assert volume.cache.stats().misses == 0
+    Volume(f"{s3_bucket}/v", non_aligned_writes=True, progress=False)[0:5, 0:5, 0:5] = 3
+    voxels[:5, :5, :5] = 3
+    again = Volume(f"{s3_bucket}/v", cache=cache, progress=False)
+    np.testing.assert_array_equal(again[:], voxels)
+    assert again.cache.stats().misses == 1
