@@ -1,4 +1,4 @@
-"""Our codecs in the registry of numcodecs, found there by entry points: ``numcodecs.get_codec({"id": "volumekit.jpeg", …})``.
+"""Our codecs in the registry of numcodecs, where entry points put them: ``{"id": "volumekit.jpeg", …}``.
 
 As a compressor of zarr v2, for arrays (z, y, x)::
 
@@ -21,7 +21,7 @@ from volumekit.codecs import zarr_chunks
 from volumekit.errors import ShapeError
 
 
-class ChunkCodec(Codec):
+class ChunkCodec(Codec):  # type: ignore[misc]
     """One of our codecs as numcodecs has them.
 
     Parameters
