@@ -18,6 +18,7 @@ from benchmarks import (
     cases_process,
     cases_read,
     cases_remote,
+    cases_shards,
     cases_write,
 )
 from benchmarks.data import FULL, QUICK, Data
@@ -33,6 +34,7 @@ FAMILIES = (
     cases_cache,
     cases_remote,
     cases_encodings,
+    cases_shards,
     cases_kernels,
 )
 

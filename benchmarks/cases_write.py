@@ -62,9 +62,9 @@ def write_all(layout: Layout, data: Data, *, durable: bool = False) -> Contest:
     return Contest(contestants(contestant, peers), check, bars)
 
 
-def write_chunk(layout: Layout, data: Data) -> Contest:
+def write_chunk(layout: Layout, data: Data, *, peers: tuple[str, ...] = (TENSORSTORE, CLOUDVOLUME)) -> Contest:
     """Write chunks that exist, one at a time, whole."""
-    return _write_boxes(layout, data, (TENSORSTORE, CLOUDVOLUME), side=layout.chunk[0], grid=layout.chunk[0])
+    return _write_boxes(layout, data, peers, side=layout.chunk[0], grid=layout.chunk[0])
 
 
 def write_unaligned(layout: Layout, data: Data) -> Contest:
@@ -108,7 +108,8 @@ def _make(
     }
     path, array, encoding = data.empty(), data.array(layout), layout.encoding
     create = PROGRAMS[name].create
-    volume = create(path, array, chunk=layout.chunk, encoding=encoding, write=False, **options[name])
+    shards = data.sharding(layout)
+    volume = create(path, array, chunk=layout.chunk, encoding=encoding, sharding=shards, write=False, **options[name])
     return Target(path, volume)
 
 

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from benchmarks.ours import CLOUDVOLUME, TENSORSTORE, VolumekitVolume
 from benchmarks.peers import Box
+from volumekit.formats.precomputed import create_sharding
 
 Shape = tuple[int, int, int]
+
+SHARD_BYTES = 16 << 20
 
 CUTOUT = 64
 """Side of a random cutout, voxels."""
@@ -42,6 +45,8 @@ class Layout:
         Data type stored, if it is not the array's own.
     small : bool
         Whether a smaller part is stored: of encodings that take long.
+    shards : str, optional
+        How chunks are compressed inside shards, ``"raw"`` or ``"gzip"``; None: chunks are files.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Layout:
     tolerance: float = 0
     dtype: str | None = None
     small: bool = False
+    shards: str | None = None
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -143,11 +149,18 @@ class Data:
         if layout not in self._made:
             path = self.empty()
             compress = "gzip" if layout.gzip else False
-            VolumekitVolume.create(
-                path, self.array(layout), chunk=layout.chunk, encoding=layout.encoding, compress=compress
-            )
+            options: dict[str, Any] = {"encoding": layout.encoding, "sharding": self.sharding(layout)}
+            VolumekitVolume.create(path, self.array(layout), chunk=layout.chunk, compress=compress, **options)
             self._made[layout] = path
         return self._made[layout]
+
+    def sharding(self, layout: Layout) -> dict[str, Any] | None:
+        """Return how a layout is sharded: some 16 MiB of voxels in a file."""
+        if layout.shards is None:
+            return None
+        array = self.array(layout)
+        chosen = {"encoding": layout.encoding, "data_encoding": layout.shards, "shard_bytes": SHARD_BYTES}
+        return create_sharding(array.shape, layout.chunk, array.dtype, **chosen)
 
     def empty(self) -> Path:
         """Return a new, empty folder."""

@@ -41,6 +41,7 @@ class VolumekitVolume(PeerVolume):
             scale.size,
             chunk_size=scale.chunk,
             compressed_segmentation_block_size=scale.block_size,
+            sharding=scale.sharding or False,
         )
         volume = cls(path, info=info, **options)
         volume._volume.commit_info()

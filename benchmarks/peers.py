@@ -6,6 +6,7 @@ Nothing is imported before it is used, so this module loads where no peer is ins
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,7 @@ class Scale:
     encoding: str
     resolution: list[float]
     block_size: list[int]
+    sharding: dict[str, Any] | None = None
 
     @property
     def layer_type(self) -> str:
@@ -68,6 +70,7 @@ class PeerVolume(ABC):
         dtype: DTypeLike | None = None,
         resolution: Sequence[float] = (4, 4, 40),
         block_size: Sequence[int] = (8, 8, 8),
+        sharding: dict[str, Any] | None = None,
         write: bool = True,
         **options: Any,
     ) -> Self:
@@ -89,6 +92,8 @@ class PeerVolume(ABC):
             Voxel size in nm, (x, y, z).
         block_size : sequence of int
             Block of ``compressed_segmentation``, (x, y, z) voxels; unused otherwise.
+        sharding : dict, optional
+            The member of an info; not sharded by default.
         write : bool
             False leaves the dataset empty, for benchmarks that time the first write.
         **options
@@ -97,7 +102,7 @@ class PeerVolume(ABC):
         voxels = _four_axes(array if dtype is None else array.astype(dtype, copy=False))
         x, y, z, channels = voxels.shape
         layout = list(chunk), encoding, list(resolution), list(block_size)
-        volume = cls._create(path, Scale([x, y, z], channels, voxels.dtype.name, *layout), **options)
+        volume = cls._create(path, Scale([x, y, z], channels, voxels.dtype.name, *layout, sharding), **options)
         if write:
             volume.write((slice(0, x), slice(0, y), slice(0, z)), voxels)
         return volume
@@ -159,6 +164,8 @@ class TensorStoreVolume(PeerVolume):
         }
         if scale.encoding == "compressed_segmentation":
             layout["compressed_segmentation_block_size"] = scale.block_size
+        if scale.sharding is not None:
+            layout["sharding"] = scale.sharding
         volume = {"type": scale.layer_type, "data_type": scale.dtype, "num_channels": scale.channels}
         return cls({"create": True, "scale_metadata": layout, "multiscale_metadata": volume}, path, **options)
 
@@ -224,6 +231,8 @@ class CloudVolumeVolume(PeerVolume):
             chunk_size=scale.chunk,
             compressed_segmentation_block_size=scale.block_size,
         )
+        if scale.sharding is not None:
+            info["scales"][0]["sharding"] = scale.sharding
         volume = cls(path, info=info, **options)
         volume._volume.commit_info()
         return volume
@@ -236,8 +245,18 @@ class CloudVolumeVolume(PeerVolume):
         voxels: NDArray[Any] = self._volume[box]
         return voxels
 
-    def write(self, box: Box, array: NDArray[Any]) -> None:  # noqa: D102
-        self._volume[box] = _four_axes(array)
+    def write(self, box: Box, array: NDArray[Any]) -> None:
+        """Shards have to be written one by one, and whole."""
+        voxels = _four_axes(array)
+        if not self._volume.image.is_sharded(0):
+            self._volume[box] = voxels
+            return
+        steps = [int(n) for n in self._volume.image.shard_shape(0)]
+        ranges = [range(part.start, part.stop, step) for part, step in zip(box, steps, strict=True)]
+        for low in itertools.product(*ranges):
+            high = [min(a + n, part.stop) for a, n, part in zip(low, steps, box, strict=True)]
+            inside = tuple(slice(a - p.start, b - p.start) for a, b, p in zip(low, high, box, strict=True))
+            self._volume[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = voxels[inside]
 
     def point(self, at: tuple[int, int, int]) -> NDArray[Any]:  # noqa: D102
         voxel: NDArray[Any] = self._volume[at]

@@ -15,7 +15,15 @@ from volumekit.cli.main import run
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ["README.md", "docs/volume.md", "docs/arrays.md", "docs/cache.md", "docs/convert.md", "docs/doctor.md"]
+PAGES = [
+    "README.md",
+    "docs/volume.md",
+    "docs/arrays.md",
+    "docs/cache.md",
+    "docs/convert.md",
+    "docs/doctor.md",
+    "docs/sharding.md",
+]
 
 
 @pytest.fixture

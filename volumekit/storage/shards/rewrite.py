@@ -19,7 +19,7 @@ from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, ga
 from volumekit.storage.batches import Job, Stamps
 from volumekit.storage.shards.contents import Contents, contents, learn
 from volumekit.storage.shards.lookup import Lookup, Place
-from volumekit.storage.steps import Reader, begin
+from volumekit.storage.steps import Ask, Reader, begin
 
 Bytes = bytes | memoryview
 Outcomes = Sequence[Stamps | Exception]
@@ -151,7 +151,15 @@ class Attempt:
             view = memoryview(value.data)
             return {n: view[span.start - whole.start : span.stop - whole.start] for n, span in wanted.items()}
 
-        return then(self.rewriter.reader.read(lookup.ask(known, whole)), cut)
+        return then(self._fetch(lookup.ask(known, whole), known.stamp), cut)
+
+    def _fetch(self, ask: Ask, stamp: bytes) -> Future[Value | None]:
+        """Read much of a shard; a local file without TensorStore's copies, if it is still of this generation."""
+        reader = self.rewriter.reader
+        if not self.rewriter.base.near:
+            return reader.read(ask)
+        looked = then(done(ask), reader.peek, executor=self.rewriter.executor)
+        return chain(looked, lambda value: done(value) if value and value.stamp == stamp else reader.read(ask))
 
     def _change(self, refusals: Sequence[Exception | None], old: Mapping[int, memoryview]) -> Future[Outcomes | None]:
         """Make the changes, and write the shard."""
