@@ -19,6 +19,7 @@ from volumekit.errors import (
 )
 from volumekit.ops import kernels
 from volumekit.ops.ladder import PROGRAM_BYTES
+from volumekit.storage.kvstore import KvStore
 
 LOW = (-3, 5, 8)
 
@@ -145,3 +146,32 @@ def test_other_places(tmp_path):
     empty = Volume(tmp_path / "empty", info=info)
     with pytest.raises(OptionError, match="no data"):
         downsample(empty)
+
+
+SHARDING = {"preshift_bits": 2, "hash": "identity", "minishard_bits": 1, "shard_bits": 9}
+
+
+@pytest.mark.parametrize("memory", ["1GB", PROGRAM_BYTES + 300_000])
+@pytest.mark.parametrize("factor", [(2, 2, 1), (3, 2, 2)])
+def test_levels_of_a_sharded_volume_are_sharded(tmp_path, memory, factor):
+    layout = {"offset": LOW, "chunk_size": (16, 8, 16), "sharding": SHARDING}
+    volume = convert(image(), tmp_path / "v", mips=1, factor=factor, memory=memory, **layout)
+    made = downsample(volume, mip=1, mips=2, factor=factor, memory=memory)
+    check(made, image(), factor, 3)
+    assert all(made.is_sharded(mip) for mip in range(4))
+    stored = [path for level in made.levels for path in (tmp_path / "v" / level.key).iterdir()]
+    assert {path.suffix for path in stored} == {".shard"}
+
+
+def test_each_shard_is_written_once(tmp_path, monkeypatch):
+    written = []
+    commit = KvStore.commit
+
+    def note(self, changes, if_match=None):
+        written.extend(key for key in changes if key.endswith(".shard"))
+        return commit(self, changes, if_match)
+
+    monkeypatch.setattr(KvStore, "commit", note)
+    layout = {"offset": LOW, "chunk_size": (8, 8, 8), "sharding": SHARDING, "mips": 2, "voxel_size": (4, 4, 4)}
+    volume = convert(image(), tmp_path / "v", **layout)
+    assert len(written) == len(set(written)) == sum(len(list(volume.shard_boxes(mip=mip))) for mip in range(3))

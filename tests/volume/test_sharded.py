@@ -255,9 +255,9 @@ def test_creation(tmp_path):
     )  # fmt: skip
     names = ("preshift_bits", "minishard_bits", "shard_bits")
     bits = [[scale["sharding"][name] for name in names] for scale in info["scales"]]
-    assert bits == [[9, 1, 1], [9, 1, 0], [9, 1, 0], [9, 1, 0]]
+    assert bits == [[8, 0, 3], [8, 0, 1], [8, 0, 0], [8, 0, 0]]
     volume = Volume(tmp_path / "v", info=info)
-    assert [volume.shard_shape(mip).tolist() for mip in (0, 3)] == [[1024, 512, 512], [128, 128, 512]]
+    assert [volume.shard_shape(mip).tolist() for mip in (0, 3)] == [[512, 512, 256], [128, 128, 512]]
     plain = volume.add_scale((16, 16, 1), sharding=False)
     assert "sharding" not in plain
     given = volume.add_scale((32, 32, 1), sharding={k: v for k, v in PLAIN.items() if k != "@type"})

@@ -31,6 +31,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 )
 @click.option("--data-type", type=DATA_TYPE, help="Stored type; default: the source's. Only lossless casts are made.")
 @click.option("--layer-type", type=click.Choice(["image", "segmentation"]), help="Default: the source's, or image.")
+@click.option("--sharded", "sharding", is_flag=True, help="Pack chunks into larger files.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
 @click.option("--block-size", type=COUNTS, default="8,8,8", show_default=True, help="Of compressed_segmentation.")
 @click.option("--jpeg-quality", type=click.IntRange(0, 100), help="Of jpeg.")

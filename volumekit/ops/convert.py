@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ def convert(
     method: str | None = None,
     box: Bbox | Sequence[Any] | None = None,
     layer_type: str | None = None,
+    sharding: bool | Mapping[str, Any] = False,
     compress: str | bool | None = None,
     block_size: Sequence[int] = (8, 8, 8),
     jpeg_quality: int | None = None,
@@ -104,6 +105,8 @@ def convert(
         Half-open part to convert, in voxels of the source.
     layer_type : {"image", "segmentation"}, optional
         Default: the source's; segmentation if the encoding is for those.
+    sharding : bool or dict
+        As for `Volume.create_new_info`: whether chunks are packed into larger files.
     compress : str or bool, optional
         As for `Volume`.
     block_size : sequence of int
@@ -179,6 +182,7 @@ def convert(
         compressed_segmentation_block_size=three_integers(block_size, "block_size", least=1),
         max_mip=count,
         factor=step,
+        sharding=sharding,
         **{name: value for name, value in settings.items() if value is not None},
     )
     target = Volume(str(url), info=info, compress=compress, parallel=threads)

@@ -176,7 +176,7 @@ def _same(scale: dict[str, Any], other: dict[str, Any]) -> bool:
 def _in_place_of(scale: dict[str, Any], finer: dict[str, Any], step: Factor) -> dict[str, Any]:
     """Return the scale that replaces one described before: its name and chunks, but every voxel."""
     kept = {"key": scale["key"], "chunk_size": scale["chunk_sizes"][0], "encoding": scale["encoding"]}
-    return coarser_scale(finer, step, **kept)
+    return coarser_scale(finer, step, sharding=scale.get("sharding"), **kept)
 
 
 def _check_free(volume: Volume, mip: int, *, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -83,11 +84,16 @@ class Ladder:
         return Plan(tuple(stages), self.budget)
 
     def _widest(self, base: int, *, copies: bool, stage: int, number: int) -> Pass:
-        """Return the pass that builds as many levels from ``base`` as fit."""
+        """Return the pass that builds as many levels from ``base`` as fit, whole shards at a time if those fit at all.
+
+        Else shards are written again for every row of chunks that is added to them: right, but slow.
+        """
         least = 0 if copies else 1
         most = least if self.halo else len(self.factors) - base
-        for count in range(most, least - 1, -1):
-            rungs = self._rungs(base, count)
+        counts = range(most, least - 1, -1)
+        shards = (True, False) if any(_unit(level) != level.chunk[:3] for level in self.levels) else (False,)
+        for whole, count in itertools.product(shards, counts):
+            rungs = self._rungs(base, count, copies=copies, shards=whole)
             halo = self.halo if count else 0
             step = self._step(rungs, copies=copies, halo=halo)
             if step is not None:
@@ -99,7 +105,8 @@ class Ladder:
                 return replace(made, nbytes=read * rungs[0].voxel_bytes)
         raise self._too_little()
 
-    def _rungs(self, base: int, count: int) -> tuple[Rung, ...]:
+    def _rungs(self, base: int, count: int, *, copies: bool = False, shards: bool = False) -> tuple[Rung, ...]:
+        """Return levels as a pass sees them; their chunks are shards, if wanted, where levels are written."""
         factor = (1, 1, 1)
         rungs = []
         for n in range(base, base + count + 1):
@@ -107,9 +114,8 @@ class Ladder:
                 x, y, z = (a * b for a, b in zip(factor, self.factors[n - 1], strict=True))
                 factor = x, y, z
             level = self.levels[n]
-            rungs.append(
-                Rung(self.mips[n], level.bounds, level.chunk[:3], factor, level.channels * level.dtype.itemsize)
-            )
+            unit = _unit(level) if shards and (copies or n > base) else level.chunk[:3]
+            rungs.append(Rung(self.mips[n], level.bounds, unit, factor, level.channels * level.dtype.itemsize))
         return tuple(rungs)
 
     def _step(self, rungs: Sequence[Rung], *, copies: bool, halo: int) -> Factor | None:
@@ -152,6 +158,12 @@ class Ladder:
             )
             for rungs, copies in passes
         )
+
+
+def _unit(level: Level) -> Factor:
+    """Return the shape of what is stored as one object, (x, y, z)."""
+    shape = level.sharding.shape if level.sharding is not None else None
+    return shape or level.chunk[:3]
 
 
 def _check_count(rung: Rung, step: Factor) -> None:

@@ -13,8 +13,8 @@ from volumekit.errors import MetadataError, OptionError
 from volumekit.model.grid import morton_bits
 from volumekit.model.sharding import SHARDED, ShardingSpec
 
-SHARD_BYTES = 256 << 20
-"""Voxels in a shard, in bytes: a terabyte makes four thousand files, and a writer holds less than a gigabyte."""
+SHARD_BYTES = 64 << 20
+"""Voxels in a shard, in bytes: a terabyte makes sixteen thousand files, and `convert` has the memory to write them."""
 
 _PRESHIFT = 9
 """Of an index of 512 neighbouring chunks every entry is likely to be used, and it takes at most 12 KiB to fetch."""
@@ -72,7 +72,7 @@ def create_sharding(
     Examples
     --------
     >>> create_sharding((10_000, 10_000, 2_000), (64, 64, 64), "uint8")["shard_bits"]
-    11
+    13
     """
     try:
         grid = [-(-int(n) // int(c)) for n, c in zip(volume_size, chunk_size, strict=True)]
