@@ -7,13 +7,12 @@ import posixpath
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import tensorstore as ts
 
 from volumekit.errors import InvalidURLError, MissingExtraError, PermissionDeniedError, StorageError
-from volumekit.model.url import URL, parse_url
+from volumekit.model.url import URL
 from volumekit.storage import forkguard
 from volumekit.storage.base import Future, Store, Value, chain, done, failed
 from volumekit.storage.context import context
@@ -187,6 +186,7 @@ class BucketStore(RemoteStore):
     """
 
     headed = True
+    place: URL
     _seen = False
 
     @abstractmethod
@@ -198,7 +198,7 @@ class BucketStore(RemoteStore):
         """The same objects through fsspec."""
         from volumekit.storage.fsspec import FsspecStore
 
-        return FsspecStore(replace(parse_url(self.url), format=None), options=self.filesystem_arguments())
+        return FsspecStore(self.place, options=self.filesystem_arguments())
 
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write or delete keys, one object each; values may be `storage.headers.Headed`."""

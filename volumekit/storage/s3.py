@@ -139,7 +139,7 @@ class S3Store(BucketStore):
     """
 
     def __init__(self, url: URL, settings: S3Settings) -> None:
-        self.settings, self.conditional = settings, settings.conditional
+        self.place, self.settings, self.conditional = url, settings, settings.conditional
         super().__init__(
             str(url), [Way(login.source, settings.spec(login)) for login in settings.logins], settings.root
         )
