@@ -23,6 +23,7 @@ PAGES = [
     "docs/convert.md",
     "docs/doctor.md",
     "docs/sharding.md",
+    "docs/storage.md",
 ]
 
 
