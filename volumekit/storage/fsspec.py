@@ -190,8 +190,9 @@ def _made(url: URL, arguments: Mapping[str, Any]) -> tuple[Any, str]:
 def _missing(url: URL, error: ImportError) -> MissingExtraError:
     from volumekit.registry import missing_extra
 
-    if url.protocol in ("s3", "gs"):
-        return missing_extra(url.protocol, error)
+    package = {"s3": "s3fs", "gs": "gcsfs"}.get(url.protocol)
+    if package is not None:
+        return missing_extra(url.protocol, ImportError(str(error), name=package))
     name = (getattr(error.__cause__, "name", None) or error.name or url.protocol).partition(".")[0]
     return MissingExtraError(
         f"{url.protocol}:// needs another package ({error}); run: pip install {_PACKAGES.get(name, name)}", url=str(url)
