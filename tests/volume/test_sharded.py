@@ -365,3 +365,32 @@ def test_on_s3(quick_bucket):
     np.testing.assert_array_equal(volume[:], array)
     volume.delete(np.s_[-5:27, 7:39, 100:116])
     assert volume.exists().num_missing == 8
+
+
+def test_behind_a_disk_cache(tmp_path, web):
+    """Chunks are kept one by one, whatever the far volume packs them into."""
+    _, array = sharded(tmp_path / "v", GZIPPED)
+    for path in (tmp_path / "v").rglob("*"):
+        if path.is_file():
+            web.objects[f"v/{path.relative_to(tmp_path / 'v')}"] = path.read_bytes()
+    far = Volume(f"precomputed://{web.url}/v", cache=str(tmp_path / "cache"))
+    np.testing.assert_array_equal(far[:], array)
+    before = len(web.requests)
+    np.testing.assert_array_equal(far[:], array)
+    assert len(web.requests) == before
+    assert far.exists().num_missing == 0
+    assert not [name for name in files(tmp_path / "cache") if name.endswith(".shard")]
+
+
+def test_transfers(tmp_path):
+    """Chunks move between shards and files, and between shards of different kinds, as they are."""
+    volume, array = sharded(tmp_path / "v", GZIPPED, encoding="png", dtype="uint8")
+    for name, sharding in {"files": False, "shards": HASHED}.items():
+        info = volume.copy_info()
+        info["scales"][0].pop("sharding")
+        if sharding:
+            info["scales"][0]["sharding"] = {"@type": SHARDED, **sharding}
+        Volume(tmp_path / name, info=info).commit_info()
+        volume.transfer_to(tmp_path / name, volume.bounds)
+        np.testing.assert_array_equal(Volume(tmp_path / name)[:], array)
+        assert Volume(tmp_path / name).is_sharded() == bool(sharding)

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future as _Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -47,6 +47,10 @@ class Wrapper(Store):
     def group(self, key: str) -> str:
         """Return the object a key lives in."""
         return self._base.group(key)
+
+    def keys_in(self, group: str) -> Future[Collection[str]]:
+        """Return the keys that are stored in an object."""
+        return self._base.keys_in(group)
 
     def opening(self) -> AbstractContextManager[None]:
         """Return what must surround TensorStore's opening of the `native` spec."""
@@ -118,6 +122,10 @@ class PrefixStore(Wrapper):
     def group(self, key: str) -> str:
         """Return the object a key lives in."""
         return self._cut(self._base.group(self._prefix + key))
+
+    def keys_in(self, group: str) -> Future[Collection[str]]:
+        """Return the keys that are stored in an object."""
+        return then(self._base.keys_in(self._prefix + group), lambda keys: [self._cut(key) for key in keys])
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with ``prefix``."""

@@ -173,9 +173,13 @@ class StoreConformance:
             assert sorted(found) == sorted(key for key in keys if key.startswith(prefix)), prefix
 
     def test_group(self, store: Store) -> None:
-        """Every key lives in some object, always the same."""
-        assert store.group("a/b") == store.group("a/b")
-        assert isinstance(store.group("a/b"), str)
+        """Every key lives in some object, always the same, which tells what is in it."""
+        self.fill(store, {"a/b": b"1", "c": b""})
+        for key, there in (("a/b", True), ("c", True), ("a/x", False), ("a", False)):
+            group = store.group(key)
+            assert isinstance(group, str)
+            assert store.group(key) == group
+            assert (key in store.keys_in(group).result()) == there, key
 
     def test_read_only(self, store: Store) -> None:
         """A store that cannot be written says so, and changes nothing."""
