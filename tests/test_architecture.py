@@ -19,7 +19,7 @@ MODULES = sorted((ROOT / "volumekit").rglob("*.py"))
 LONGEST = 400
 PUBLIC = {
     "Bbox", "Cache", "ChunkReport", "Vec", "Volume", "VolumeCutout", "__version__", "convert", "downsample", "errors",
-    "export", "from_dask", "transfer", "verify",
+    "export", "from_dask", "serve", "transfer", "verify",
 }  # fmt: skip
 IMPORT_SECONDS = 0.05
 
@@ -62,6 +62,7 @@ def test_no_other_names_are_public():
     assert set(python(code).split()) - {"annotations", "import_module", "TYPE_CHECKING", "Any"} == PUBLIC - {
         "__version__",
         "errors",
+        "serve",
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from volumekit.ops.from_dask import from_dask
     from volumekit.ops.transfer import transfer
     from volumekit.ops.verify import verify
+    from volumekit.serve.running import serve
     from volumekit.volume.cutout import VolumeCutout
     from volumekit.volume.report import ChunkReport
     from volumekit.volume.volume import Volume
@@ -36,6 +37,7 @@ _WHERE = {
     "errors": "volumekit",
     "export": "volumekit.ops.export",
     "from_dask": "volumekit.ops.from_dask",
+    "serve": "volumekit.serve.running",
     "transfer": "volumekit.ops.transfer",
     "verify": "volumekit.ops.verify",
 }
@@ -53,14 +55,15 @@ __all__ = [
     "errors",
     "export",
     "from_dask",
+    "serve",
     "transfer",
     "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        value: Any = import_module("volumekit.errors")
+    if name in ("errors", "serve"):  # `serve` is a package that can be called
+        value: Any = import_module(f"volumekit.{name}")
     elif name in _WHERE:
         value = getattr(import_module(_WHERE[name]), name)
     else:

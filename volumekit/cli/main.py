@@ -29,6 +29,7 @@ COMMANDS = {
     "downsample": "Add coarser levels to a volume.",
     "exists": "Tell which chunks are stored.",
     "export": "Write a part of a volume to an image, a TIFF or a folder of images.",
+    "serve": "Serve volumes over HTTP to Neuroglancer and everything else that reads precomputed or OME-Zarr.",
     "transfer": "Copy a volume or a part of it, chunk by chunk.",
     "verify": "Compare two volumes voxel by voxel.",
     "info": "Tell what a volume is: levels, sizes, encodings.",

@@ -124,6 +124,12 @@ async def _arrival(future: Waitable) -> None:
     await waiter
 
 
+async def arrived(future: Future[T]) -> T:
+    """Wait for a future of a store without blocking the event loop, and return its value."""
+    await _arrival(future)
+    return future.result()
+
+
 async def run_async(unit: Unit[T]) -> T:
     """Run a unit, awaiting its futures; cancelling the task closes it."""
     try:

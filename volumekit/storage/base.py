@@ -186,6 +186,13 @@ class Store(ABC):
         first, *others = keys
         return chain(self.read(first, 0, 0), lambda found: self.find(others) if found is None else done(first))
 
+    def size(self, key: str) -> Future[int | None] | None:
+        """Return the number of bytes of a key, None through the future if it is absent.
+
+        None at once: this storage does not tell; `storage.measure.size_of` finds out.
+        """
+        return None
+
     def group(self, key: str) -> str:
         """Return the object a key lives in: itself, its shard, its cube."""
         return key

@@ -13,7 +13,7 @@ from volumekit.codecs.compression import decompress
 from volumekit.errors import OptionError, StorageError, UnsupportedError
 from volumekit.model.url import URL
 from volumekit.storage.answers import meaning, parse_answer
-from volumekit.storage.base import Future, Value, chain, done
+from volumekit.storage.base import Future, Value, chain, done, then
 from volumekit.storage.credentials import ANONYMOUS, check_options, given_secret
 from volumekit.storage.headers import ENCODINGS
 from volumekit.storage.remote import RemoteStore, Way
@@ -89,6 +89,19 @@ class HttpStore(RemoteStore):
             return chain(pool().submit(self._follow, key), lambda _: self.read(key, start, stop))
 
         return chain(super().read(key, start, stop), done, rescue=rescue)
+
+    def size(self, key: str) -> Future[int | None]:
+        """Return the number of bytes of a key: servers tell it, unless they compress on the way."""
+
+        def told(reply: Reply | None) -> Future[int | None]:
+            if reply is None:
+                return done(None)
+            length = reply.headers.get("Content-Length") or ""
+            if length.isdecimal() and not reply.headers.get("Content-Encoding"):
+                return done(int(length))
+            return then(self.read(key), lambda value: value and len(value.data))
+
+        return chain(pool().submit(self._asked, key, "HEAD", {}), told)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Fail: web servers have no listings."""

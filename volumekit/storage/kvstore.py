@@ -207,7 +207,7 @@ class FileStore(KvStore):
             if not stat.S_ISREG(facts.st_mode):
                 return None
             first, last, _ = slice(start, stop).indices(facts.st_size)
-            return Value(_part(file, first, last), _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_mtime_ns))
+            return Value(file_part(file, first, last), file_stamp(facts))
         except OSError as error:
             raise os_error(error, url=self.url, key=key) from error
         finally:
@@ -244,12 +244,17 @@ class FileStore(KvStore):
                 yield folder + name
 
 
-def _part(file: int, first: int, last: int) -> bytes:
+def file_part(file: int, first: int, last: int) -> bytes:
     """Read bytes of an open file; what is at its end may be gone meanwhile."""
     data = os.pread(file, last - first, first) if first < last else b""
     if len(data) in (max(0, last - first), 0):
         return data
-    return data + _part(file, first + len(data), last)  # Linux reads no more than 2 GiB at a time
+    return data + file_part(file, first + len(data), last)  # Linux reads no more than 2 GiB at a time
+
+
+def file_stamp(facts: os.stat_result) -> bytes:
+    """Return the stamp that TensorStore gives a file."""
+    return _STAMP.pack(facts.st_dev, facts.st_ino, facts.st_mtime_ns)
 
 
 def os_error(error: OSError, *, url: str | None = None, key: str | None = None) -> BaseException:

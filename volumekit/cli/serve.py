@@ -1,0 +1,48 @@
+"""``volumekit serve URL…``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from volumekit.cli.options import logged
+from volumekit.errors import OptionError
+
+
+@click.command("serve")
+@click.argument("urls", nargs=-1, metavar="[PATH_OR_URL]...")
+@click.option("--sources", type=click.Path(dir_okay=False), help="A file of named sources, JSON or TOML.")
+@click.option("--port", type=click.IntRange(0, 65535), default=9000, show_default=True, help="0: any free one.")
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: all of them.")
+@click.option("--prefix", help="What all paths begin with, such as /data.")
+@click.option("--token", help="What everybody has to know who asks; '' for nothing at all.")
+@click.option("--cors", multiple=True, metavar="ORIGIN", help="Web pages that may ask; * for all. May be repeated.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@logged
+def command(urls: tuple[str, ...], *, sources: str | None, port: int, bind: str, workers: int, **given: Any) -> None:
+    r"""Serve volumes over HTTP, whatever they are stored as: /NAME/ is precomputed, /NAME.zarr/ is OME-Zarr.
+
+    Only this machine can connect unless --bind says otherwise; then everybody needs a token, which is shown.
+
+    \b
+    Example:
+      volumekit serve brain labels --cors https://neuroglancer-demo.appspot.com
+    """
+    from volumekit.serve.running import Recipe, address, listen, make_settings, run
+    from volumekit.serve.sources import distinct, read_sources
+
+    if not urls and sources is None:
+        raise OptionError("name what to serve: a path, a URL, or --sources FILE")
+    named, settings = read_sources(sources) if sources is not None else ((), {})
+    settings |= {name: value for name, value in given.items() if value not in (None, ())}
+    recipe = Recipe(distinct([*named, *urls]), make_settings(bind, **settings))
+    listener = listen(bind, port)
+    with listener:
+        base = address(listener, recipe.settings)
+        click.echo(f"{base}/")
+        for source in recipe.sources:
+            click.echo(f"  precomputed://{base}/{source.name}   zarr://{base}/{source.name}.zarr   ({source.place})")
+        if not recipe.settings.cors:
+            click.echo("Pages of other sites may not ask; --cors https://neuroglancer-demo.appspot.com lets one.")
+        run(recipe, listener, workers=workers)
