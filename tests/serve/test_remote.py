@@ -20,8 +20,8 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_s3(running, quick_bucket, array):
-    url = f"{quick_bucket}/some/brain"
+def test_s3(running, s3_bucket, array):
+    url = f"{s3_bucket}/some/brain"
     how = {"resolution": (4, 4, 40), "voxel_offset": (-3, 7, 100), "chunk_size": (16, 16, 8), "compress": "gzip"}
     Volume.from_numpy(array, url, **how)
     server = running(url)
