@@ -69,11 +69,12 @@ class Answer:
 
 def parse_answer(text: str) -> Answer | None:
     """Return the answer that the text of a TensorStore error tells of; None if it is none of a server."""
-    http, curl = _HTTP.search(text), _CURL.search(text)
+    body = _BODY.search(text)
+    bare = text[: body.start()] + text[body.end() :] if body else text
+    http, curl = _HTTP.search(bare), _CURL.search(bare)
     if http is None and curl is None:
         return None
-    attempts, named = _ATTEMPTS.search(text), _OBJECT.search(text)
-    body = _BODY.search(text)
+    attempts, named = _ATTEMPTS.search(bare), _OBJECT.search(bare)
     code = _CODE.search(body[1]) if body else None
     return Answer(
         int(http[1]) if http else None,

@@ -173,7 +173,12 @@ class GsStore(BucketStore):
 
     def _found(self, n: int, first: bytes) -> Sequence[bytes]:
         if not self.settings.logins[n].anonymous:
-            found = super()._found(n, first)
+            try:
+                found = super()._found(n, first)
+            except ValueError as error:
+                if "Failed to parse" not in str(error):
+                    raise
+                found = []
             reply = None if found else self._ask_listing(n, first.decode("utf-8", "surrogateescape"), 1)
             if reply is not None:
                 self._names(reply)

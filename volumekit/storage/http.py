@@ -152,16 +152,23 @@ class HttpStore(RemoteStore):
             reply, asked = self._asked(key, "GET", {}), {}
         if reply is None:
             return None
-        data = _plain(reply)
         if reply.status == 416:
-            return Value(b"", _stamp(reply))
+            return self._beyond_by_hand(key, slice(start, stop), reply)
+        data = _plain(reply)
         return Value(data if reply.status == 206 else data[slice(start, stop)], _stamp(reply))
+
+    def _beyond_by_hand(self, key: str, wanted: slice, reply: Reply) -> Value | None:
+        """Return what a range beyond the end holds: nothing, unless the object is stored compressed."""
+        whole = self._asked(key, "GET", {})
+        if whole is None or not whole.headers.get("Content-Encoding"):
+            return None if whole is None else Value(b"", _stamp(reply))
+        return Value(_plain(whole)[wanted], _stamp(whole))
 
     def _asked(self, key: str, method: str, more: Mapping[str, str]) -> Reply | None:
         reply = self._named(key, method, more)
         if reply.status in (404, _GONE):
             return None
-        if reply.status not in (200, 206, 416):
+        if reply.status not in ((200, 206, 416) if "Range" in more else (200,)):
             kind, told = meaning(reply.answer())
             raise kind(told, url=self.url, key=key)
         return reply

@@ -172,6 +172,8 @@ class _Mapped:
 
 
 def _value(result: Any) -> Value | None:
+    if result.state == "unspecified":
+        raise ValueError("UNAVAILABLE: the server answered that nothing has changed, which nobody had asked")
     return None if result.state == "missing" else Value(result.value, result.stamp.generation)
 
 

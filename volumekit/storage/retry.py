@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from volumekit.errors import OptionError
 
-LEAST_SPEED = 32
+SLOWEST = 32
 """Bytes per second below which an answer counts as silence."""
 
 _SILENCE, _CONNECT = "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS"
@@ -102,22 +103,43 @@ def _parsed(given: Any) -> Retry:
 
 
 class _Timeouts:
-    """The timeouts of this process: TensorStore takes them from the environment, once."""
+    """The timeouts of this process: TensorStore takes them from the environment when it first makes a request."""
 
     held: tuple[float, float] | None = None
     lock = threading.Lock()
 
     @classmethod
     def hold(cls, retry: Retry, *, insist: bool) -> None:
-        """Set them if nobody has, else see that they are the same."""
+        """Make them those of this process, if there are none yet; else see that they are the same."""
         with cls.lock:
             if cls.held is None:
-                whole = {_SILENCE: max(1, round(retry.silence)), _CONNECT: max(1, round(retry.connect))}
-                for name, seconds in {**whole, _LIMIT: LEAST_SPEED}.items():
-                    os.environ.setdefault(name, str(seconds))
+                wanted = {
+                    _SILENCE: max(1, round(retry.silence)),
+                    _CONNECT: max(1, round(retry.connect)),
+                    _LIMIT: SLOWEST,
+                }
+                _ask_nobody({name: str(n) for name, n in wanted.items() if insist or name not in os.environ})
                 cls.held = retry.silence, retry.connect
             elif insist and cls.held != (retry.silence, retry.connect):
                 raise OptionError(
                     f"the timeouts of this process are already silence={cls.held[0]}, connect={cls.held[1]} seconds; "
                     "set them where the first remote volume is opened"
                 )
+
+
+def _ask_nobody(environment: Mapping[str, str]) -> None:
+    """Let TensorStore make a request that leads nowhere while these variables are set; no child process gets them."""
+    import tensorstore as ts
+
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        spec = {"driver": "http", "base_url": "http://127.0.0.1:0", "http_request_retries": {"max_retries": 0}}
+        with contextlib.suppress(ValueError):
+            ts.KvStore.open(spec).result().read("nothing").result(timeout=10)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -103,7 +103,7 @@ class S3Settings:
             "s3_request_retries": self.retry.spec(),
             "use_conditional_write": self.conditional,
         }
-        optional = {"endpoint": self.endpoint, "aws_region": self.region, "requester_pays": self.requester_pays or None}
+        optional = {"endpoint": self.endpoint, "aws_region": self.region}
         return found | {name: value for name, value in optional.items() if value is not None}
 
     def filesystem_arguments(self) -> dict[str, Any]:
@@ -183,7 +183,8 @@ def open_s3(url: URL, *, durable: bool = False, options: Mapping[str, Any] | Non
         If only s3fs can reach it, which is not installed.
     """
     settings = S3Settings.of(url, options or {})
-    if settings.endpoint is None or settings.path_style:
+    virtual = settings.endpoint is not None and not settings.path_style
+    if not (virtual or settings.requester_pays):  # TensorStore does neither: it misspells the header of payers
         return S3Store(url, settings)
     from volumekit.storage.fsspec import FsspecStore
 
