@@ -6,7 +6,14 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from volumekit.errors import ConflictError, PermissionDeniedError, StorageError, UnsupportedError, VolumekitError
+from volumekit.errors import (
+    ConflictError,
+    CorruptChunkError,
+    PermissionDeniedError,
+    StorageError,
+    UnsupportedError,
+    VolumekitError,
+)
 
 _HTTP = re.compile(r"\[(?:HTTP code |http_response_code=')(\d{3})")
 _CURL = re.compile(r"CURL error (.*?) \[curl_code='(\d+)'\]", re.DOTALL)
@@ -74,7 +81,7 @@ def parse_answer(text: str) -> Answer | None:
     http, curl = _HTTP.search(bare), _CURL.search(bare)
     if http is None and curl is None:
         return None
-    attempts, named = _ATTEMPTS.search(bare), _OBJECT.search(bare)
+    attempts = _ATTEMPTS.search(bare)
     code = _CODE.search(body[1]) if body else None
     return Answer(
         int(http[1]) if http else None,
@@ -82,8 +89,14 @@ def parse_answer(text: str) -> Answer | None:
         code[1] if code else "",
         int(curl[2]) if curl and not http else None,
         _said(body[1] if body else "") if http else (curl[1] if curl else ""),
-        (named[1] or named[2]) if named else None,
+        named_object(bare),
     )
+
+
+def named_object(text: str) -> str | None:
+    """Return the object that the text of a TensorStore error names, as the storage knows it."""
+    match = _OBJECT.search(text)
+    return (match[1] or match[2]) if match else None
 
 
 def _said(body: str) -> str:
@@ -97,6 +110,8 @@ def meaning(answer: Answer) -> tuple[type[VolumekitError], str]:
     """Return the error that an answer is, and what to say."""
     asked = f" (asked {answer.attempts} times)" if answer.attempts > 1 else ""
     said = f": {answer.said}" if answer.said else ""
+    if answer.garbled:
+        return CorruptChunkError, f"an object does not fit its Content-Encoding; write it again{said}"
     if answer.status is None:
         told = _CONNECTION.get(answer.curl or 0, _BROKEN)
         return StorageError, f"{told}{asked}{said}"
@@ -113,7 +128,7 @@ def _of_status(answer: Answer) -> tuple[type[VolumekitError], str]:
         return PermissionDeniedError, "the clock of this machine is wrong, so the storage refuses its requests"
     if answer.code == "NoSuchBucket" or status == HTTPStatus.NOT_FOUND:
         return StorageError, "there is no such bucket; check its name"
-    if status in (401, 403, 407):
+    if status in (401, 403, 407) or "invalid_grant" in answer.said:
         return PermissionDeniedError, "the storage refused access; check permissions or credentials"
     if answer.redirected or answer.code == "AuthorizationHeaderMalformed":
         return StorageError, "what is asked for is elsewhere; check the URL, or for S3 the region"

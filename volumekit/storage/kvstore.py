@@ -78,12 +78,22 @@ class KvStore(Store):
         answer, told = parse_answer(str(cause)), _SIZE.search(str(cause))
         if answer is not None and answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return self._beyond(key, wanted)
-        if status(cause) not in ("OUT_OF_RANGE", "FAILED_PRECONDITION") and not (answer and answer.garbled):
+        if not _is_another_part(cause):
             return None
         size = int(told[1]) if told else None
         if size is None or (wanted.stop is not None and wanted.stop <= size):  # it came, but compressed
             return self._slice(key, wanted)
-        return self.read(key, wanted.start, size) if wanted.start < size else self.read(key, 0, 0)
+        return self._shorter(key, wanted, size) if wanted.start < size else self.read(key, 0, 0)
+
+    def _shorter(self, key: str, wanted: slice, size: int) -> Future[Value | None]:
+        """Read a range as far as the object goes, unless that is the size of a compressed one."""
+
+        def rescue(error: Exception) -> Future[Value | None] | None:
+            return self._slice(key, wanted) if _is_another_part(error.__cause__ or error) else None
+
+        inside = slice(wanted.start, size)
+        part = self._request(key, lambda kv, name: kv.read(name, byte_range=inside), _value)
+        return chain(part, done, rescue=rescue)
 
     def _slice(self, key: str, wanted: slice) -> Future[Value | None]:
         """Read a whole object for the sake of a part."""
@@ -169,6 +179,12 @@ class _Mapped:
             fn(self)
 
         self._future.add_done_callback(call)
+
+
+def _is_another_part(error: BaseException) -> bool:
+    """Tell whether something came that was not the range asked for."""
+    answer = parse_answer(str(error))
+    return status(error) in ("OUT_OF_RANGE", "FAILED_PRECONDITION") or (answer is not None and answer.garbled)
 
 
 def _value(result: Any) -> Value | None:

@@ -19,7 +19,7 @@ from volumekit.errors import (
     UnsupportedError,
     VolumekitError,
 )
-from volumekit.storage.answers import meaning, parse_answer
+from volumekit.storage.answers import meaning, named_object, parse_answer
 
 _STATUS = re.compile(r"^([A-Z_]{5,}): ")
 _FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
@@ -79,7 +79,7 @@ def translate(
         return kind(str(error), url=url, key=key, box=box)
     kind, advice = _MEANING.get(_told(found, str(error)), (StorageError, "the storage failed"))
     named = _FILE.search(str(error)) or _OBJECT.search(str(error))
-    key = _relative(named[1], url) if named else key
+    key = _relative(named[1], url) if named else _below(named_object(str(error)), url) or key
     return kind(f"{advice}: {_readable(error)}", url=url, key=key, box=box)
 
 

@@ -84,12 +84,22 @@ def fetch(url: str, headers: Mapping[str, str], retry: Retry, *, method: str = "
     raise StorageError(f"the server {host} does not answer (asked {retry.attempts} times): {problem}") from problem
 
 
-class _Unmoved(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: object) -> None:
-        return None
+def _opener() -> urllib.request.OpenerDirector:
+    """Return what makes requests; redirects are answers like others here."""
+    opener = urllib.request.OpenerDirector()
+    for kind in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(kind())
+    return opener
 
 
-_OPENER = urllib.request.build_opener(_Unmoved)
+_OPENER = _opener()
 
 
 def _followed(url: str, headers: Mapping[str, str], retry: Retry, method: str) -> Reply:
@@ -102,12 +112,22 @@ def _followed(url: str, headers: Mapping[str, str], retry: Retry, method: str) -
         target = reply.headers.get("Location")
         if reply.status not in _MOVED or not target:
             return reply
-        url = urljoin(url, target)
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise StorageError(f"a redirect leads to {url!r}, which is no web server", url=first)
+        url = _joined(url, target)
         if not same_server(first, url):
             sent = {name: value for name, value in sent.items() if name.lower() not in _PRIVATE}
     raise StorageError(f"more than {MOST_REDIRECTS} redirects, one after the other", url=first)
+
+
+def _joined(url: str, target: str) -> str:
+    """Return where a redirect leads."""
+    try:
+        found = urljoin(url, target)
+        fine = urlsplit(found).scheme in ("http", "https") and bool(urlsplit(found).hostname)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise StorageError(f"a redirect leads to {target!r}, which is no web server", url=url)
+    return found
 
 
 def same_server(one: str, other: str) -> bool:

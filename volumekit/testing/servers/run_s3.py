@@ -20,6 +20,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 PAGE = 1000
+_KEPT = ("content-type", "content-encoding", "cache-control")
 _ROOM = 4 << 20
 
 
@@ -42,11 +43,19 @@ class Ask(NamedTuple):
     body: bytes
 
 
+class Stored(NamedTuple):
+    """The bytes of an object, its tag, and the headers it is sent with."""
+
+    data: bytes
+    etag: str
+    headers: str
+
+
 @dataclass
 class Bucket:
     """Objects by key."""
 
-    objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    objects: dict[str, Stored] = field(default_factory=dict)
     names: list[str] | None = None
 
     def sorted(self) -> list[str]:
@@ -92,8 +101,8 @@ def _get(bucket: Bucket, ask: Ask) -> Reply:
     found = bucket.objects.get(ask.key)
     if found is None:
         return _error("404 Not Found", "NoSuchKey")
-    data, etag = found
-    headers = f"ETag: {etag}\r\nLast-Modified: {_NOW}\r\nAccept-Ranges: bytes\r\n"
+    data, etag, own = found
+    headers = f"{own}ETag: {etag}\r\nLast-Modified: {_NOW}\r\nAccept-Ranges: bytes\r\n"
     if ask.headers.get("if-none-match") == etag:
         return Reply("304 Not Modified", headers)
     if ask.headers.get("if-match", etag) != etag:
@@ -124,7 +133,9 @@ def _put(bucket: Bucket, ask: Ask) -> Reply:
     etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
     if found is None:
         bucket.names = None
-    bucket.objects[ask.key] = data, etag
+    own = [(name, ask.headers.get(name, "")) for name in _KEPT]
+    kept = [f"{name}: {value}\r\n" for name, value in own if value not in ("", "aws-chunked")]
+    bucket.objects[ask.key] = Stored(data, etag, "".join(kept))
     return Reply("200 OK", f"ETag: {etag}\r\n")
 
 
@@ -137,8 +148,8 @@ def _delete(bucket: Bucket, ask: Ask) -> Reply:
     return Reply("204 No Content")
 
 
-def _holds(found: tuple[bytes, str] | None, ask: Ask) -> bool:
-    etag = None if found is None else found[1]
+def _holds(found: Stored | None, ask: Ask) -> bool:
+    etag = None if found is None else found.etag
     if "if-match" in ask.headers and ask.headers["if-match"] != etag:
         return False
     return not ("if-none-match" in ask.headers and etag is not None)
@@ -173,7 +184,7 @@ def _list(bucket: Bucket, ask: Ask) -> Reply:
             folders[prefix + head + delimiter] = None
             at = bisect.bisect_left(names, prefix + head + delimiter + "\U0010ffff")
         else:
-            data, etag = bucket.objects[name]
+            data, etag, _ = bucket.objects[name]
             rows.append(
                 f"<Contents><Key>{spell(name)}</Key><LastModified>2020-01-01T00:00:00.000Z</LastModified>"
                 f"<ETag>{escape(etag)}</ETag><Size>{len(data)}</Size><StorageClass>STANDARD</StorageClass></Contents>"
