@@ -91,14 +91,16 @@ def decompress(data: bytes, method: str, *, limit: int | None = None) -> bytes:
     _level(method, None)
     if not len(data):
         raise CorruptChunkError(f"an empty object is not {method} data")
+    out, problem = b"", None
     try:
         out = _METHODS[method](data, limit)
     except CorruptChunkError:
         raise
     except Exception as error:  # each library has its own, down to SystemError
+        problem = error
+    if problem is not None:  # raised out here: some of these cannot be pickled, and an error travels with its context
         beyond = "" if limit is None else f", or to more than {limit} bytes"
-        # Not `from error`: some of these cannot be pickled, and an error travels with its cause.
-        raise CorruptChunkError(f"the {method} data do not decompress{beyond}: {error}") from None
+        raise CorruptChunkError(f"the {method} data do not decompress{beyond}: {problem}")
     if limit is not None and len(out) > limit:
         raise _too_large(method, limit)
     return out
