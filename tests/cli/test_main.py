@@ -143,7 +143,6 @@ def test_wrong_commands_exit_with_2(args, capsys):
         (["info", "{tmp}/nothing"], "no dataset"),
         (["convert", "{tmp}/nothing", "{tmp}/v"], "no dataset"),
         (["convert", "{tmp}/empty", "{tmp}/v"], "no image"),
-        (["convert", "{tmp}/stack", "{tmp}/v.zarr"], "OME-Zarr cannot be written by this version yet"),
         (["convert", "{tmp}/stack", "{tmp}/v", "--data-type", "int8"], "without loss"),
         (["convert", "{tmp}/stack", "{tmp}/file/v"], "file/v"),
         (["convert", "s3x://bucket/a", "{tmp}/v"], "s3x"),

@@ -270,10 +270,10 @@ def test_float64_is_refused(tmp_path):
         convert(np.zeros((4, 4, 4)), tmp_path / "v")
 
 
-def test_zarr_is_not_written_by_accident(tmp_path):
-    with pytest.raises(UnsupportedError, match="OME-Zarr cannot be written by this version yet"):
-        convert(image((4, 4, 4)), tmp_path / "v.zarr")
-    assert convert(image((4, 4, 4)), tmp_path / "v.zarr", format="precomputed").shape == (4, 4, 4, 1)
+def test_names_that_end_in_zarr(tmp_path):
+    assert convert(image((4, 4, 4)), tmp_path / "v.zarr").cloudpath.startswith("ome-zarr://")
+    made = convert(image((4, 4, 4)), tmp_path / "w.zarr", format="precomputed")
+    assert made.cloudpath.startswith("precomputed://")
 
 
 def test_a_dataset_is_only_replaced_when_asked(tmp_path):

@@ -109,7 +109,7 @@ def test_the_plan_of_the_journal_counts(source, tmp_path, fails_after):
 def test_a_place_that_was_not_cleared_yet_is_cleared(source, tmp_path, monkeypatch, fails_after):
     convert(source, tmp_path / "target", **{**HOW, "mips": 2})
     with monkeypatch.context() as patched:
-        patched.setattr("volumekit.ops.target.remove_chunks", lambda store, key: 1 / 0)
+        patched.setattr("volumekit.volume.places.Place.remove", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             convert(source, tmp_path / "target", overwrite=True, **HOW)
     convert(source, tmp_path / "target", **HOW)

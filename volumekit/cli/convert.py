@@ -38,23 +38,39 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--png-level", type=click.IntRange(0, 9), help="Of png.")
 @click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
-@click.option("--format", type=FORMAT, help="Format of DST, whatever its name says.")
+@click.option("--format", type=FORMAT, help="precomputed, ome-zarr or zarr, whatever DST's name says.")
+@click.option("--zarr-version", type=click.Choice(["2", "3"]), help="Of data in zarr; default: 3, OME-Zarr 0.5.")
+@click.option("--shard", type=COUNTS, help="Size of a shard, for zarr v3; default: a chunk a file.")
+@click.option("--compressor", help="For zarr: zstd (default), blosc, gzip, zlib, bz2, lz4, lzma or none; zstd:5.")
+@click.option("--empty-chunks", is_flag=True, default=None, help="Store chunks of nothing but zeros, too, in zarr.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
-def command(src: str, dst: str, *, progress: bool | None, box: Any, dask: str | None, **how: Any) -> None:
+def command(
+    src: str,
+    dst: str,
+    *,
+    progress: bool | None,
+    box: Any,
+    dask: str | None,
+    zarr_version: str | None,
+    **how: Any,
+) -> None:
     """Turn an image stack or a volume into a chunked volume with a pyramid.
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
-    Precomputed volume.
+    Precomputed volume, or OME-Zarr if its name ends in .zarr.
 
     \b
-    Example:
+    Examples:
       volumekit convert images/ volume/ --voxel-size 4,4,40 --mips 3
+      volumekit convert volume/ brain.zarr --mips 5 --shard 512,512,512
     """  # noqa: D301 - click wants the character itself
     from volumekit.ops.convert import convert
 
     with cluster(dask) as client:
-        volume = convert(src, dst, progress=watched(progress), box=box, client=client, **how)
+        version = None if zarr_version is None else int(zarr_version)
+        watch = watched(progress)
+        volume = convert(src, dst, progress=watch, box=box, client=client, zarr_version=version, **how)
     if how["dry_run"]:
         click.echo(volume)
         return

@@ -10,6 +10,7 @@ from volumekit.engine.bridge import Bridge
 from volumekit.engine.chunks import same
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pool import pool
+from volumekit.errors import MetadataError
 from volumekit.formats.base import Format
 from volumekit.model.level import Level
 from volumekit.storage import forkguard
@@ -41,6 +42,9 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
         with store.opening():
             return ts.open(spec, context=_context(options)).result()
     except (ValueError, NotImplementedError) as error:
+        if '"metadata"' in str(error):
+            told = f"TensorStore does not take these metadata: {error}"
+            raise MetadataError(told, url=store.url, key=level.key) from error
         raise_translated(error, url=store.url, key=level.key)
 
 

@@ -127,6 +127,31 @@ class Format(ABC):
     def metadata(self) -> dict[str, bytes]:
         """Return the metadata objects, by key."""
 
+    def commits(self) -> Iterator[dict[str, bytes]]:
+        """Yield the metadata objects in the order to store them: what makes it a dataset comes last."""
+        yield self.metadata()
+
+    @property
+    def note(self) -> str | None:
+        """The metadata object that holds the provenance; None: it is an object of its own, ``provenance``."""
+        return None
+
+    def noted(self, data: bytes | None, provenance: Mapping[str, Any]) -> bytes:
+        """Return the object `note` with a provenance.
+
+        Parameters
+        ----------
+        data : bytes or None
+            The object as it is stored. None: there is none, and what is returned must not make a dataset.
+        provenance : Mapping
+            JSON values.
+        """
+        raise NotImplementedError
+
+    def provenance(self, data: bytes) -> Mapping[str, Any] | None:
+        """Return the provenance in the object `note`, None if there is none."""
+        raise NotImplementedError
+
     @abstractmethod
     def key(self, level: Level, cell: Cell) -> str:
         """Return the key of a cell: one object (or container entry), owned by this cell alone."""

@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.codecs import CODECS, get_codec
 from volumekit.engine.planes import check_planes, reads_planes
-from volumekit.errors import MissingChunkError, OptionError, UnsupportedError
-from volumekit.formats.precomputed import create_info
+from volumekit.errors import MissingChunkError
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.estimate import estimate
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
 from volumekit.ops.memory import parse_amount
+from volumekit.ops.new import new_target, reducible
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
-from volumekit.ops.resume import check_unchanged, find_journal, fingerprint
+from volumekit.ops.resume import check_unchanged, find_begun, fingerprint
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
 from volumekit.ops.target import check_free, finish, prepare, provenance_of, started
+from volumekit.volume.create import Description, new_format
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
-    from volumekit.model.url import URL
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +54,10 @@ def convert(
     block_size: Sequence[int] = (8, 8, 8),
     jpeg_quality: int | None = None,
     png_level: int | None = None,
+    zarr_version: int | None = None,
+    shard: Sequence[int] | None = None,
+    compressor: str | Mapping[str, Any] | None = None,
+    empty_chunks: bool | None = None,
     z_from_name: bool = False,
     memory: str | int = "1GB",
     jobs: int | None = None,
@@ -79,7 +82,7 @@ def convert(
         A folder of images, a glob, a multi-page TIFF, any volume's URL, a `Volume` (its current mip), or an array
         (x, y, z) or (x, y, z, channel).
     dst : str or os.PathLike
-        Where to; Neuroglancer Precomputed.
+        Where to. It becomes OME-Zarr if its name ends in ``.zarr``, else Neuroglancer Precomputed.
     voxel_size : sequence of float, optional
         (x, y, z), in ``unit``. Default: the source's, or 1 nm if it has none.
     unit : {"nm", "um", "mm", "m"}
@@ -113,6 +116,15 @@ def convert(
         Blocks of ``compressed_segmentation``, (x, y, z).
     jpeg_quality, png_level : int, optional
         Settings of those encodings.
+    zarr_version : {3, 2}, optional
+        Of data in zarr: 3, which is OME-Zarr 0.5 (the default), or 2, which is OME-Zarr 0.4.
+    shard : sequence of int, optional
+        Extent of a shard, (x, y, z) voxels, of data in zarr v3: a multiple of the chunk's. Default: a chunk an object.
+    compressor : str or Mapping, optional
+        Of data in zarr: ``"zstd"`` (the default), ``"blosc"``, ``"gzip"``, ``"zlib"``, ``"bz2"``, ``"lz4"``, or
+        ``"lzma"``, with a level as in ``"zstd:5"`` and ``"blosc:zstd:5"``; or ``"none"``.
+    empty_chunks : bool, optional
+        Whether chunks of nothing but the fill value are stored in zarr; default: no.
     z_from_name : bool
         Whether the numbers in their names say where images lie along z, rather than their order.
     memory : str or int
@@ -125,8 +137,8 @@ def convert(
         Whether to write nothing, and return an estimate of the time and the room it takes.
     fill_missing : bool, optional
         Whether missing chunks or images of the source count as background; default: as it was opened, or its rule.
-    format : str, optional
-        Format of the target, whatever its name says.
+    format : {"precomputed", "ome-zarr", "zarr"}, optional
+        Format of the target, whatever its name says; ``zarr`` is an array by itself, without levels.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.
     processes : int, optional
@@ -159,7 +171,8 @@ def convert(
     UnsupportedError
         If the target's format or encoding cannot be written.
     """
-    url = _target_url(dst, format)
+    url = resolve(dst, format)
+    kind = new_format(url)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
     step = factor_of(factor, count)
     volume, source = open_input(src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing)
@@ -169,47 +182,51 @@ def convert(
     low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
     layer_type = layer_type or _layer_type(volume, encoding)
     method = choose_method(method, layer_type)
-    settings: dict[str, Any] = {"jpeg_quality": jpeg_quality, "png_level": png_level}
-    info = create_info(
-        source.channels,
-        layer_type,
-        data_type_of(data_type, source.dtype, encoding).name,
-        encoding,
-        _voxel_size(voxel_size, unit, volume),
-        low,
-        part.size().tolist(),
+    described = Description(
+        size=part.size().tolist(),
+        offset=low,
+        dtype=data_type_of(data_type, source.dtype, encoding, reducible(kind, count)).name,
+        channels=source.channels,
+        resolution=_voxel_size(voxel_size, unit, volume),
         chunk_size=three_integers(chunk_size, "chunk_size", least=1),
-        compressed_segmentation_block_size=three_integers(block_size, "block_size", least=1),
+        layer_type=layer_type,
         max_mip=count,
         factor=step,
-        sharding=sharding,
-        **{name: value for name, value in settings.items() if value is not None},
+        method=method,
     )
-    target = Volume(str(url), info=info, compress=compress, parallel=threads)
-    _check_encoding(target)
+    target = new_target(
+        url,
+        described,
+        kind,
+        threads=threads,
+        fill=0 if volume is None else volume.levels[volume.mip].fill,
+        precomputed={
+            "encoding": encoding,
+            "sharding": sharding,
+            "block_size": three_integers(block_size, "block_size", least=1),
+            "jpeg_quality": jpeg_quality,
+            "png_level": png_level,
+            "compress": compress,
+        },
+        zarr={"zarr_version": zarr_version, "shard": shard, "compressor": compressor, "empty_chunks": empty_chunks},
+    )
     entry = started(
         "convert",
         _name(src),
         box=[*part.minpt.tolist(), *part.maxpt.tolist()],
-        encoding=encoding,
+        encoding=encoding if kind == "precomputed" else None,
         mips=count,
         factor=list(step),
         downsampling=method if count else None,
     )
-    record, cut = None, {"memory": budget, "threads": threads}
+    cut = {"memory": budget, "threads": threads}
+    record, done = None, False
     if volume is not None:
-        job = {
-            **entry["method"],
-            "info": target.info,
-            "compress": target.compress,
-            "z_from_name": z_from_name,
-            "state": fingerprint(volume),
-        }
-        store = target.array(0).store
-        record = find_journal(store, "convert", job, plan=cut, overwrite=overwrite, path=journal)
-        if record.finished and store.read("info").result() is not None:
-            log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
-            return Volume(target.cloudpath)
+        job = {**entry["method"], **_job(target), "z_from_name": z_from_name, "state": fingerprint(volume)}
+        record, done = find_begun(target, "convert", job, plan=cut, overwrite=overwrite, path=journal, entry=entry)
+    if done:
+        log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
+        return Volume(target.cloudpath)
     cut = {name: value if record is None else record.plan[name] for name, value in cut.items()}
     how: dict[str, Any] = {"copies": True, "method": method, **cut}
     plan, source = plan_reading(
@@ -235,14 +252,10 @@ def convert(
     return Volume(target.cloudpath)
 
 
-def _target_url(dst: str | os.PathLike[str], fmt: str | None) -> URL:
-    url = resolve(dst, fmt)
-    if url.format is None and url.path.endswith(".zarr"):
-        raise UnsupportedError(
-            "OME-Zarr cannot be written by this version yet; choose a name that does not end in .zarr, or "
-            f"format='precomputed' for a precomputed volume of that name: {dst}"
-        )
-    return url
+def _job(target: Volume) -> dict[str, Any]:
+    """Return what a result depends on besides what its provenance tells."""
+    metadata = {key: data.decode() for key, data in target.array(0).fmt.metadata().items()}
+    return {"metadata": metadata, "compress": target.compress, "empty_chunks": not target.delete_black_uploads}
 
 
 def open_input(
@@ -279,15 +292,6 @@ def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None) 
 def _sized(volume: Volume | None) -> bool:
     """Tell whether a source says how large its voxels are."""
     return volume is not None and not volume.cloudpath.startswith("stack:")
-
-
-def _check_encoding(target: Volume) -> None:
-    """Refuse a data type that the encoding cannot store, before anything is written."""
-    for level in target.levels:
-        codec = get_codec(level.codec)
-        reason = CODECS[codec.name].supports(level.dtype, level.channels)
-        if reason is not None:
-            raise OptionError(f"{codec.name} chunks cannot hold this: {reason}; choose another encoding")
 
 
 def _check_whole(source: Input, part: Bbox) -> None:

@@ -44,6 +44,8 @@ class Journal:
         Whether all is done.
     saved : bool
         Whether it is stored: the job has begun.
+    kept : bool
+        Whether it stays when all is done.
     """
 
     store: Store
@@ -54,6 +56,7 @@ class Journal:
     cleared: bool = False
     finished: bool = False
     saved: bool = False
+    kept: bool = True
 
     @classmethod
     def find(cls, store: Store, key: str) -> Journal | None:
@@ -117,9 +120,12 @@ class Journal:
         self.save()
 
     def finish(self) -> None:
-        """Note that all is done; the mark stays."""
+        """Note that all is done."""
         self.finished = True
-        self.save()
+        if self.kept:
+            self.save()
+        else:
+            self.remove()
 
     def save(self) -> None:
         """Write it."""

@@ -116,7 +116,9 @@ def box_inside(box: Any, bounds: Bbox) -> Bbox:
     return found
 
 
-def data_type_of(wanted: Any, source: np.dtype[Any], encoding: str) -> np.dtype[Any]:
+def data_type_of(
+    wanted: Any, source: np.dtype[Any], encoding: str, storable: Sequence[str] = DATA_TYPES
+) -> np.dtype[Any]:
     """Return the data type to store: the source's, or the next one that holds all its values.
 
     Parameters
@@ -127,6 +129,8 @@ def data_type_of(wanted: Any, source: np.dtype[Any], encoding: str) -> np.dtype[
         The source's.
     encoding : str
         The target's.
+    storable : sequence of str
+        What the target's format stores.
 
     Raises
     ------
@@ -136,32 +140,32 @@ def data_type_of(wanted: Any, source: np.dtype[Any], encoding: str) -> np.dtype[
         If values could be lost.
     """
     if wanted is None:
-        return _lossless(source.newbyteorder("="), encoding)
+        return _lossless(source.newbyteorder("="), encoding, storable)
     try:
         dtype = np.dtype(wanted)
     except TypeError:
         dtype = None
-    if dtype is None or dtype.name not in DATA_TYPES:
-        raise OptionError(f"data_type is {wanted!r}; it is one of {', '.join(DATA_TYPES)}")
+    if dtype is None or dtype.name not in storable:
+        raise OptionError(f"data_type is {wanted!r}; it is one of {', '.join(storable)}")
     if not np.can_cast(source, dtype, "safe"):
-        raise CastError(f"{source} cannot be stored as {dtype} without loss; {_hint(source)}")
+        raise CastError(f"{source} cannot be stored as {dtype} without loss; {_hint(source, storable)}")
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native
 
 
-def _lossless(source: np.dtype[Any], encoding: str) -> np.dtype[Any]:
-    allowed: Sequence[str] = DATA_TYPES
+def _lossless(source: np.dtype[Any], encoding: str, storable: Sequence[str]) -> np.dtype[Any]:
+    allowed = storable
     if encoding == "compressed_segmentation":
         allowed = ("uint32", "uint64")
     if source.name in allowed:
         return source
     wider = [name for name in allowed if np.can_cast(source, name, "safe")]
     if not wider:
-        raise CastError(f"{source} cannot be stored in {encoding} chunks without loss; {_hint(source)}")
+        raise CastError(f"{source} cannot be stored in {encoding} chunks without loss; {_hint(source, storable)}")
     return np.dtype(min(wider, key=lambda name: np.dtype(name).itemsize))
 
 
-def _hint(source: np.dtype[Any]) -> str:
-    wider = [name for name in DATA_TYPES if np.can_cast(source, name, "safe")]
+def _hint(source: np.dtype[Any], storable: Sequence[str]) -> str:
+    wider = [name for name in storable if np.can_cast(source, name, "safe")]
     choices = f"lossless data types are {', '.join(wider)}" if wider else "no data type of precomputed holds its values"
     return f"{choices}; values are never rescaled or rounded, so convert the array yourself if you want that"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from volumekit.model.bbox import Bbox
 
@@ -75,6 +75,15 @@ class Plan:
     def nbytes(self) -> int:
         """Bytes that the whole job reports as progress."""
         return sum(stage.nbytes for stage in self.stages)
+
+    def numbered(self, turn: int) -> Plan:
+        """Return the same plan for another turn: its tasks' numbers follow those of the turns before."""
+        shift = turn * len(self.tasks)
+        stages = tuple(
+            replace(stage, tasks=tuple(replace(task, number=task.number + shift) for task in stage.tasks))
+            for stage in self.stages
+        )
+        return replace(self, stages=stages)
 
     def parallel(self, stage: Stage, jobs: int) -> int:
         """Return how many tasks of a stage may run at once: at least one, at most ``jobs``, within the budget."""

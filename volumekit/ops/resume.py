@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import StorageError
 from volumekit.formats.stack import Stack
+from volumekit.model.provenance import Provenance
 from volumekit.model.url import parse_url
 from volumekit.ops.journal import FOLDER, Journal
 from volumekit.storage import open_store
+from volumekit.volume.places import place_of
 from volumekit.volume.source import resolve, split_selector
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ def find_journal(
     plan: Mapping[str, Any],
     overwrite: bool,
     path: str | os.PathLike[str] | None = None,
+    beside: bool = False,
 ) -> Journal:
     """Return the journal of this very job, or a new one.
 
@@ -45,6 +49,9 @@ def find_journal(
         parameters is forgotten.
     path : str or os.PathLike, optional
         File or URL of the journal, if it is to be somewhere else.
+    beside : bool
+        Whether it is one file beside the metadata, ``.volumekit-<name>.json``, rather than in a folder: of data in
+        zarr, where other folders than its own are frowned upon.
 
     Raises
     ------
@@ -53,18 +60,55 @@ def find_journal(
     MetadataError
         If it is damaged.
     """
-    key = f"{FOLDER}/{name}.json"
+    key = f"{FOLDER}-{name}.json" if beside else f"{FOLDER}/{name}.json"
     if path is not None:
         url = parse_url(path)
         store, key = open_store(url.base), url.name
-    new = Journal(store, key, dict(job), dict(plan))
+    new = Journal(store, key, dict(job), dict(plan), kept=not beside)
     if overwrite and not _unfinished(store, key, job):
         return new
     found = Journal.find(store, key)
     if found is None or (found.finished and not found.is_of(job)):
         return new
     found.check(job)
+    found.kept = not beside
     return found
+
+
+def find_begun(
+    target: Volume, name: str, job: Mapping[str, Any], *, entry: dict[str, Any], overwrite: bool, **how: Any
+) -> tuple[Journal, bool]:
+    """Return the journal of a job that makes a new dataset, and whether the dataset is there, finished.
+
+    Parameters
+    ----------
+    target : Volume
+        The dataset.
+    name, job, overwrite
+        As for `find_journal`.
+    entry : dict
+        The job's entry of the provenance; gets a mark if that is what tells later that it is finished.
+    **how
+        As for `find_journal`.
+
+    Raises
+    ------
+    TargetExistsError, MetadataError
+        As for `find_journal`.
+    """
+    array = target.array(0)
+    place = place_of(array.fmt)
+    record = find_journal(array.store, name, job, overwrite=overwrite, beside=place.closed, **how)
+    if place.closed:
+        entry["job"] = digest(job)
+    done = record.finished or (place.closed and not overwrite and _is_last(place.notes(array.store), entry["job"]))
+    return record, done and place.present(array.store)
+
+
+def _is_last(provenance: Provenance, mark: str) -> bool:
+    """Tell whether the last job that a provenance tells of has this mark, and finished."""
+    last = provenance.processing[-1] if provenance.processing else {}
+    return last.get("job") == mark and "finished" in last
 
 
 def _unfinished(store: Store, key: str, job: Mapping[str, Any]) -> bool:
@@ -74,6 +118,11 @@ def _unfinished(store: Store, key: str, job: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return found is not None and not found.finished and found.is_of(job)
+
+
+def digest(job: Mapping[str, Any]) -> str:
+    """Return what is the same for the same job only."""
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(volume: Volume) -> str:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import volumekit
-from volumekit.errors import MetadataError, OptionError, TargetExistsError, VolumekitError
-from volumekit.formats.precomputed.info import load_info
-from volumekit.model.notation import parse_chunk_name
+from volumekit.errors import TargetExistsError, VolumekitError
 from volumekit.model.provenance import Provenance
 from volumekit.storage.base import Store
+from volumekit.volume.places import Place, place_of
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.ops.journal import Journal
-
-_BATCH = 512
-_SHARD = re.compile(r"[0-9a-f]+\.(?:shard|index|data)")
 
 
 def prepare(
@@ -31,8 +25,8 @@ def prepare(
         claim(volume, entry, overwrite=overwrite, provenance=provenance)
         return
     check_free(volume, overwrite=overwrite or journal.saved)
-    old = volume.array(0).store.read("info").result()
-    found = [*journal.plan.get("remove", ()), *(_keys(old.data) if old is not None else ())]
+    array = volume.array(0)
+    found = [*journal.plan.get("remove", ()), *place_of(array.fmt).folders(array.store)]
     journal.plan = {**journal.plan, "remove": list(dict.fromkeys(found))}
     journal.save()
     claim(volume, entry, overwrite=True, provenance=provenance, also=journal.plan["remove"])
@@ -52,7 +46,7 @@ def claim(
     Parameters
     ----------
     volume : Volume
-        The dataset to come; its info is not stored.
+        The dataset to come; its metadata are not stored.
     entry : Mapping
         What is being done, an entry of the provenance's ``processing``.
     overwrite : bool
@@ -70,13 +64,14 @@ def claim(
         If nothing can be written there.
     """
     check_free(volume, overwrite=overwrite)
-    store, wanted = volume.array(0).store, [*(level.key for level in volume.levels), *also]
-    old = store.read("info").result()
-    if old is not None:
-        wanted += _keys(old.data)
-        store.commit({"info": None}).result()
+    array = volume.array(0)
+    store, place = array.store, place_of(array.fmt)
+    wanted = [*(level.key for level in volume.levels), *also]
+    if place.present(store):
+        wanted += place.folders(store)
+        place.unlist(store)
     for key in dict.fromkeys(wanted):
-        remove_chunks(store, key)
+        place.remove(store, key)
     volume.provenance = provenance
     note(volume, entry)
 
@@ -85,72 +80,24 @@ def check_free(volume: Volume, *, overwrite: bool) -> None:
     """Refuse a place where there is a dataset, or chunks of one, unless that may be removed; errors as for `claim`."""
     if overwrite:
         return
-    store = volume.array(0).store
-    if store.read("info").result() is not None:
+    array = volume.array(0)
+    store, place = array.store, place_of(array.fmt)
+    if place.present(store):
         raise TargetExistsError(
             f"there is a dataset at {volume.cloudpath} already; overwrite=True (--overwrite) replaces it",
             url=volume.cloudpath,
         )
-    _check_leftovers(volume, store, [level.key for level in volume.levels])
+    _check_leftovers(volume, place, store, [level.key for level in volume.levels])
 
 
-def _check_leftovers(volume: Volume, store: Store, keys: Iterable[str]) -> None:
+def _check_leftovers(volume: Volume, place: Place, store: Store, keys: Iterable[str]) -> None:
     """Refuse to remove chunks, unless an unfinished job of ours left them."""
-    if _unfinished(store) or not any(_has_chunks(store, key) for key in keys):
+    if place.unfinished(store) or not any(place.holds(store, key) for key in keys):
         return
     raise TargetExistsError(
-        f"there are chunks but no info at {volume.cloudpath}; overwrite=True (--overwrite) removes them",
+        f"there are chunks but no metadata at {volume.cloudpath}; overwrite=True (--overwrite) removes them",
         url=volume.cloudpath,
     )
-
-
-def _unfinished(store: Store) -> bool:
-    value = store.read("provenance").result()
-    try:
-        processing = Provenance.from_json(value.data).processing if value else []
-    except MetadataError:
-        return False
-    return bool(processing) and "started" in processing[-1] and "finished" not in processing[-1]
-
-
-def _has_chunks(store: Store, key: str) -> bool:
-    return next(_chunks(store, key), None) is not None
-
-
-def _keys(info: bytes) -> list[str]:
-    """Return the folders of an old dataset's levels, as far as its info can be understood."""
-    try:
-        scales = load_info(info).get("scales")
-    except MetadataError:
-        return []
-    entries = scales if isinstance(scales, list) else []
-    keys = [entry.get("key") for entry in entries if isinstance(entry, dict)]
-    return [key for key in keys if isinstance(key, str) and key.strip("./") and ".." not in key.split("/")]
-
-
-def remove_chunks(store: Store, key: str) -> None:
-    """Remove what looks like a chunk, or a shard of them, from a level's folder; other files there are left alone."""
-    names = _chunks(store, key)
-    while batch := list(itertools.islice(names, _BATCH)):
-        store.commit(dict.fromkeys(batch)).result()
-
-
-def _chunks(store: Store, key: str) -> Any:
-    if not store.listable:
-        return
-    for name in list(store.list(f"{key.strip('/')}/")):
-        if _is_chunk(name.rsplit("/", 1)[-1]):
-            yield name
-
-
-def _is_chunk(name: str) -> bool:
-    if _SHARD.fullmatch(name):
-        return True
-    try:
-        parse_chunk_name(name)
-    except OptionError:
-        return False
-    return True
 
 
 def started(task: str, source: Any, **arguments: Any) -> dict[str, Any]:
@@ -171,7 +118,7 @@ def note(volume: Volume, entry: Mapping[str, Any]) -> None:
 
 
 def finish(volume: Volume) -> None:
-    """Declare the job done: the provenance first, and then the info, which makes it a dataset."""
+    """Declare the job done: the provenance first, and then the metadata that make it a dataset."""
     last = {**volume.provenance.processing[-1], "finished": _now()}
     volume.provenance.processing = [*volume.provenance.processing[:-1], last]
     volume.commit_provenance()

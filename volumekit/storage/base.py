@@ -205,6 +205,9 @@ class Store(ABC):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with ``prefix``, in no particular order."""
 
+    def tidy(self, folder: str) -> None:  # noqa: B027 - mostly there is nothing to do
+        """Remove folders that hold nothing, a folder and all below it; only file systems have such."""
+
     def native(self) -> dict[str, Any] | None:
         """Return the TensorStore key-value store spec of the same bytes, or None."""
         return None

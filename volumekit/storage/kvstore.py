@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import posixpath
@@ -231,6 +232,12 @@ class FileStore(KvStore):
             raise os_error(error, url=self.url, key=key) from error
         finally:
             os.close(file)
+
+    def tidy(self, folder: str) -> None:
+        """Remove folders that hold nothing."""
+        for path, _, _ in os.walk(_normal(self.root + folder), topdown=False):
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(path)  # noqa: PTH106
 
     def find(self, keys: Sequence[str]) -> Future[str | None]:
         """Return the first of these keys that exists; ten times cheaper than reading nothing of each."""

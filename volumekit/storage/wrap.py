@@ -52,6 +52,10 @@ class Wrapper(Store):
         """Return the keys that are stored in an object."""
         return self._base.keys_in(group)
 
+    def tidy(self, folder: str) -> None:
+        """Remove folders that hold nothing."""
+        self._base.tidy(folder)
+
     def opening(self) -> AbstractContextManager[None]:
         """Return what must surround TensorStore's opening of the `native` spec."""
         return self._base.opening()
@@ -118,6 +122,10 @@ class PrefixStore(Wrapper):
         """Return the first of these keys that exists."""
         found = self._base.find([self._prefix + key for key in keys])
         return then(found, lambda key: None if key is None else self._cut(key))
+
+    def tidy(self, folder: str) -> None:
+        """Remove folders that hold nothing."""
+        self._base.tidy(self._prefix + folder)
 
     def group(self, key: str) -> str:
         """Return the object a key lives in."""

@@ -13,6 +13,7 @@ from volumekit.formats.precomputed.create import check_info, coarser_scale, enco
 from volumekit.formats.precomputed.sharding import scale_sharding
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
+from volumekit.storage.base import ABSENT
 from volumekit.storage.headers import JSON, Headed, Headers, cache_control
 from volumekit.volume.geometry import Geometry
 from volumekit.volume.source import open_source, read_format, remembered
@@ -142,8 +143,16 @@ class Metadata(Geometry):
             If this volume cannot be written.
         """
         self._check_metadata_writable()
-        check_info(self.info)
-        self._store.commit(self._described(self._format.metadata())).result()
+        if isinstance(self._format, Precomputed):
+            check_info(self.info)
+        elif not self._draft:
+            raise ReadOnlyError(f"the metadata of {self._format.name} data are not edited here", url=str(self._url))
+        for objects in self._format.commits():
+            key = self._format.note
+            if key in objects and self._provenance is not None:
+                objects = {**objects, key: self._format.noted(objects[key], self._provenance)}  # noqa: PLW2901
+            self._store.commit(self._described(objects)).result()
+        self._draft = False
 
     def refresh_info(self) -> dict[str, Any]:
         """Read the info again, and forget edits."""
@@ -155,7 +164,8 @@ class Metadata(Geometry):
         return self.info
 
     def _check_metadata_writable(self) -> None:
-        if not self._store.writable or not isinstance(self._format, Precomputed):
+        keeps = isinstance(self._format, Precomputed) or self._format.note is not None
+        if not self._store.writable or not keeps:
             raise ReadOnlyError("the metadata of this dataset can only be read", url=str(self._url))
         if self._redirected:
             raise ReadOnlyError("this volume was reached by a redirect; open its target to write", url=str(self._url))
@@ -174,8 +184,11 @@ class Metadata(Geometry):
     _provenance: Provenance | None = None
 
     def _read_provenance(self) -> Provenance:
-        value = self._store.read("provenance").result()
-        return Provenance.from_json(value.data) if value else Provenance()
+        key = self._format.note
+        value = self._store.read(key or "provenance").result()
+        if value is None:
+            return Provenance()
+        return Provenance.from_json(value.data if key is None else self._format.provenance(value.data) or {})
 
     def refresh_provenance(self) -> Provenance:
         """Read the provenance again, and forget edits."""
@@ -191,11 +204,19 @@ class Metadata(Geometry):
             If it could not be read again.
         ReadOnlyError
             If this volume cannot be written.
+        ConflictError
+            If the provenance is part of other metadata, and somebody else changed them at the same time.
         """
         self._check_metadata_writable()
         self.provenance.validate()
-        text = self.provenance.serialize()
-        self._store.commit(self._described({"provenance": text.encode()})).result()
+        text, key = self.provenance.serialize(), self._format.note
+        if key is None:
+            self._store.commit(self._described({"provenance": text.encode()})).result()
+            return
+        value = self._store.read(key).result()
+        data = self._format.noted(None if value is None else value.data, self.provenance)
+        stamp = ABSENT if value is None else value.stamp
+        self._store.commit(self._described({key: data}), stamp).result()
 
     def _described(self, objects: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Return metadata with headers, where objects have them: JSON that nobody keeps unasked."""

@@ -140,6 +140,11 @@ class State:
     delete_black_uploads = _option("delete_black_uploads", "Whether chunks of background are deleted.")
 
     @property
+    def at(self) -> Mapping[str, int | str] | None:
+        """What was chosen of further axes and of the dataset's parts."""
+        return self._options.at
+
+    @property
     def background_color(self) -> int | float:
         """What missing chunks and the outside hold; None, assigned, is the format's own value."""
         color = self._options.background_color
@@ -157,6 +162,7 @@ class State:
     _mip: int
     _redirected: bool
     _parsed: Any
+    _draft: bool = False
     _copy: Mirror | None = None
 
     @property

@@ -16,7 +16,7 @@ from volumekit.cache.options import Cache
 from volumekit.engine.objects import any_present, clear, present
 from volumekit.errors import OptionError, ShapeError, UnsupportedError
 from volumekit.formats.base import Format
-from volumekit.formats.precomputed import DATA_TYPES, Precomputed, create_info
+from volumekit.formats.precomputed import Precomputed
 from volumekit.model.grid import cells_touching
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
@@ -24,7 +24,9 @@ from volumekit.storage import open_store
 from volumekit.storage.base import Store
 from volumekit.volume.arrays import Arrays
 from volumekit.volume.cached import VolumeCache
+from volumekit.volume.create import Description, describe, new_format, refuse, storable
 from volumekit.volume.metadata import Metadata
+from volumekit.volume.places import place_of
 from volumekit.volume.report import ChunkReport
 from volumekit.volume.shared import Shared
 from volumekit.volume.source import open_source, resolve
@@ -57,8 +59,9 @@ class Volume(Shared, Metadata, Arrays):
         or a Cache-Control header. False: chunks say nothing of it, and metadata that it is to be asked for each time.
     progress : bool, optional
         Whether to show progress bars. None: in interactive sessions, for what takes a while.
-    info : dict, optional
-        Info of a new dataset, as from `create_new_info`; nothing is read. `commit_info` stores it.
+    info : dict or Format, optional
+        Info of a new dataset, as from `create_new_info`, or its format, as from `create_ome_zarr`; nothing is read.
+        `commit_info` stores it.
     provenance : dict or str, optional
         Provenance of a new dataset.
     compress : str or bool, optional
@@ -119,7 +122,7 @@ class Volume(Shared, Metadata, Arrays):
         cache_revalidate: str | float | None = None,
         cdn_cache: Any = False,
         progress: bool | None = None,
-        info: Mapping[str, Any] | None = None,
+        info: Mapping[str, Any] | Format | None = None,
         provenance: Any = None,
         compress: str | bool | None = None,
         compress_level: int | None = None,
@@ -153,18 +156,22 @@ class Volume(Shared, Metadata, Arrays):
             at=at,
         )
         asked = resolve(url, format)
-        self._open(asked, None if info is None else copy.deepcopy(dict(info)))
+        self._open(asked, copy.deepcopy(dict(info)) if isinstance(info, Mapping) else info)
         self._mip = 0
         self._mip = self.to_mip(mip)
         if provenance is not None:
             self._provenance = Provenance.from_json(provenance)
 
-    def _open(self, url: URL, info: dict[str, Any] | None) -> None:
+    def _open(self, url: URL, info: dict[str, Any] | Format | None) -> None:
         durable, options = self._options.durable, self._options.storage_options
         if info is None:
             how = self._options
             found, store, fmt = open_source(url, durable=durable, options=options, cache=how.cache, at=how.at)
             self._take(found, store, fmt, redirected=found.kvpath != url.kvpath)
+            return
+        if isinstance(info, Format):
+            self._take(replace(url, format=info.name), open_store(url, durable=durable, options=options), info)
+            self._draft = True
             return
         if url.format not in (None, "precomputed"):
             raise UnsupportedError(f"{url.format} data cannot be created from an info", url=str(url))
@@ -192,9 +199,13 @@ class Volume(Shared, Metadata, Arrays):
         max_mip: int = 0,
         factor: Sequence[int] = (2, 2, 1),
         sharding: bool | Mapping[str, Any] = False,
+        format: str | None = None,  # noqa: A002 - the field's word
+        zarr_version: int | None = None,
+        shard: Sequence[int] | None = None,
+        compressor: str | Mapping[str, Any] | None = None,
         compress: str | bool | None = None,
         progress: bool | None = None,
-        info: Mapping[str, Any] | None = None,
+        info: Mapping[str, Any] | Format | None = None,
         overwrite: bool = False,
         **how: Any,
     ) -> Self:
@@ -203,9 +214,9 @@ class Volume(Shared, Metadata, Arrays):
         Parameters
         ----------
         array : array-like
-            (x, y, z) or (x, y, z, channel). Booleans are stored as uint8.
+            (x, y, z) or (x, y, z, channel). Booleans are stored as uint8, except in zarr.
         url : str or os.PathLike
-            Where to.
+            Where to. It becomes OME-Zarr if its name ends in ``.zarr``, else Neuroglancer Precomputed.
         resolution : sequence of float
             Voxel size in nm, (x, y, z).
         voxel_offset : sequence of int
@@ -214,10 +225,14 @@ class Volume(Shared, Metadata, Arrays):
             As for `create_new_info`. Coarser levels are described but hold nothing yet.
         layer_type : {"image", "segmentation"}
             What the voxels mean.
+        format : {"precomputed", "ome-zarr", "zarr"}, optional
+            Format, whatever the name says; ``zarr`` is an array by itself, without levels.
+        zarr_version, shard, compressor
+            Of data in zarr, as for `volumekit.convert`. Chunks of nothing but zeros are not stored there.
         compress, progress
             As for `Volume`.
-        info : dict, optional
-            Use this info instead.
+        info : dict or Format, optional
+            Use this info, or format, instead.
         overwrite : bool
             Whether a dataset that is there may be replaced; its chunks are removed.
         **how
@@ -233,35 +248,52 @@ class Volume(Shared, Metadata, Arrays):
         OptionError
             If there is a dataset already and ``overwrite`` is off.
         """
-        voxels = _as_voxels(array)
+        place = resolve(url, format)
+        kind = info.name if isinstance(info, Format) else "precomputed" if info is not None else new_format(place)
+        voxels = _as_voxels(array, storable(kind))
         if info is None:
-            info = create_info(
-                voxels.shape[3],
-                layer_type,
-                voxels.dtype.name,
-                encoding,
-                resolution,
-                voxel_offset,
-                voxels.shape[:3],
+            described = Description(
+                size=voxels.shape[:3],
+                offset=voxel_offset,
+                dtype=voxels.dtype.name,
+                channels=voxels.shape[3],
+                resolution=resolution,
                 chunk_size=chunk_size,
+                layer_type=layer_type,
                 max_mip=max_mip,
                 factor=factor,
-                sharding=sharding,
             )
-        volume = cls(url, info=info, compress=compress, progress=progress, **how)
+            info = describe(
+                place,
+                described,
+                precomputed={"encoding": encoding, "sharding": sharding},
+                zarr={"zarr_version": zarr_version, "shard": shard, "compressor": compressor},
+            )
+        if kind != "precomputed":
+            refuse(kind, compress=compress)
+            how.setdefault("delete_black_uploads", True)
+        volume = cls(str(place), info=info, compress=compress, progress=progress, **how)
         volume._make_room(overwrite=overwrite)
         volume.upload((), voxels)
         volume.commit_info()
-        volume.commit_provenance()
+        if kind == "precomputed":
+            volume.commit_provenance()
         return volume
 
     def _check_room(self, *, overwrite: bool) -> None:
-        if self._store.read("info").result() is not None and not overwrite:
+        if not overwrite and place_of(self._format).present(self._store):
             raise OptionError("there is a dataset already; overwrite=True replaces it", url=str(self._url))
 
     def _make_room(self, *, overwrite: bool) -> None:
-        """Remove the chunks of an earlier dataset at the same place, so that none shows through at any mip."""
+        """Remove an earlier dataset at the same place, so that none of its chunks shows through at any mip."""
         self._check_room(overwrite=overwrite)
+        place = place_of(self._format)
+        if place.closed:
+            folders = [*place.folders(self._store), *(level.key for level in self.levels)]
+            place.unlist(self._store)
+            for folder in folders:
+                place.remove(self._store, folder)
+            return
         for mip in self.available_mips:
             clear(self.array(mip))
 
@@ -351,10 +383,11 @@ class Volume(Shared, Metadata, Arrays):
         return hash(str(self._url))
 
     def __reduce__(self) -> Any:
-        info = self._format.info if isinstance(self._format, Precomputed) else None
+        fmt = self._format
+        info = fmt.info if isinstance(fmt, Precomputed) else fmt if fmt.writable else None
         place = replace(self._url)
         process = os.getpid() if place.protocol == "memory" else None
-        return _reopen, (type(self), place, self._mip, self._options, info, self._redirected, process)
+        return _reopen, (type(self), place, self._mip, self._options, info, self._redirected, process, self._draft)
 
 
 def _reopen(
@@ -362,9 +395,10 @@ def _reopen(
     url: URL,
     mip: int,
     options: Options,
-    info: dict[str, Any] | None,
+    info: dict[str, Any] | Format | None,
     redirected: bool,
     process: int | None,
+    draft: bool,
 ) -> Volume:
     """Open a pickled volume again; the info travels along, so that uncommitted volumes arrive as well."""
     if process not in (None, os.getpid()):
@@ -372,17 +406,17 @@ def _reopen(
     volume = cls.__new__(cls)
     volume._options = options
     volume._open(url, info)
-    volume._redirected = redirected
+    volume._redirected, volume._draft = redirected, draft
     volume._mip = mip
     return volume
 
 
-def _as_voxels(array: ArrayLike) -> Any:
+def _as_voxels(array: ArrayLike, storable: Sequence[str]) -> Any:
     voxels = np.asarray(array)
     if voxels.ndim not in (3, 4):
         raise ShapeError(f"an array (x, y, z) or (x, y, z, channel) is needed, not {voxels.shape}")
-    if voxels.dtype == bool:
+    if voxels.dtype == bool and "bool" not in storable:
         voxels = voxels.astype(np.uint8)
-    if voxels.dtype.name not in DATA_TYPES:
-        raise OptionError(f"{voxels.dtype} cannot be stored; convert to one of {', '.join(DATA_TYPES)}")
+    if voxels.dtype.name not in storable:
+        raise OptionError(f"{voxels.dtype} cannot be stored; convert to one of {', '.join(storable)}")
     return voxels if voxels.ndim == 4 else voxels[..., np.newaxis]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from volumekit.model.level import CodecSpec
@@ -62,6 +62,10 @@ class StoredArray(ABC):
     attributes: Mapping[str, Any]
     codec: CodecSpec
     shard: Dims | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made when it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @abstractmethod
     def key(self, cell: Dims) -> str:

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from volumekit.errors import CorruptChunkError, MetadataError, OptionError, ReadOnlyError, VolumekitError
-from volumekit.formats.arrays.array import StoredArray
+from volumekit.errors import CorruptChunkError, OptionError, ReadOnlyError, VolumekitError
 from volumekit.formats.arrays.layer import Layer
 from volumekit.formats.base import AT, Cell, Container, Format, Native, WrongFormat
 from volumekit.model.axis import Axis
@@ -215,19 +214,3 @@ class ArrayFormat(Format):
     def native(self, level: Level) -> Native | None:
         """Return TensorStore's spec; the metadata are passed along, so that TensorStore never reads them."""
         return self._layer(level).native()
-
-
-def checked_types(arrays: Iterable[StoredArray]) -> None:
-    """Refuse levels of different data types.
-
-    Raises
-    ------
-    MetadataError
-        Naming the level that differs from the first one.
-    """
-    first, *others = arrays
-    for array in others:
-        if array.dtype != first.dtype:
-            raise MetadataError(
-                f"{array.document} says {array.dtype}, {first.document} {first.dtype}", key=array.document
-            )

@@ -11,10 +11,12 @@ import numpy as np
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.formats.arrays.document import Document, dump
 from volumekit.formats.arrays.format import ArrayFormat
+from volumekit.formats.base import AT
 from volumekit.formats.zarr import array_v2, array_v3
 from volumekit.formats.zarr.layout import Layout, axes_of, ordered
+from volumekit.formats.zarr.notes import OWN
 from volumekit.formats.zarr.omezarr import OmeZarr
-from volumekit.formats.zarr.zarr import OWN, Zarr
+from volumekit.formats.zarr.zarr import Zarr
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds
 from volumekit.model.level import CodecSpec, Level
@@ -107,8 +109,8 @@ def create_zarr(level: Level, layout: Layout, *, layer_type: str = "image") -> Z
     notes |= {OWN: own} if own else {}
     if layout.version == 2:
         attributes = {"_ARRAY_DIMENSIONS": axes_of(level), **notes}
-        return _parsed(Zarr, {array_v2.DOCUMENT: dump(document), array_v2.ATTRIBUTES: dump(attributes)})
-    return _parsed(Zarr, {array_v3.DOCUMENT: dump({**document, "attributes": notes})})
+        return parsed(Zarr, {array_v2.DOCUMENT: dump(document), array_v2.ATTRIBUTES: dump(attributes)})
+    return parsed(Zarr, {array_v3.DOCUMENT: dump({**document, "attributes": notes})})
 
 
 def create_ome_zarr(
@@ -159,7 +161,7 @@ def create_ome_zarr(
     if layer_type == "segmentation":
         ome["image-label"] = {"version": "0.4"} if layout.version == 2 else {}
     arrays = {str(number): layout.array(level) for number, level in enumerate(levels)}
-    return _parsed(OmeZarr, {**group_documents(ome, layout.version), **array_documents(arrays, layout.version)})
+    return parsed(OmeZarr, {**group_documents(ome, layout.version), **array_documents(arrays, layout.version)})
 
 
 def group_documents(ome: Document, version: int) -> dict[str, bytes]:
@@ -205,9 +207,24 @@ def _check_type(layer_type: str) -> None:
         raise OptionError(f"layer_type is {layer_type!r}; it is one of {', '.join(LAYER_TYPES)}")
 
 
-def _parsed(kind: type[F], documents: Mapping[str, bytes]) -> F:
-    """Build a format from documents made here, refusing what could not be opened again."""
-    have: dict[str, bytes | None] = dict(documents)
+def parsed(kind: type[F], documents: Mapping[str, bytes], choices: bytes | None = None) -> F:
+    """Build a format from documents made here, refusing what could not be opened again.
+
+    Parameters
+    ----------
+    kind : type
+        The format.
+    documents : Mapping
+        The metadata objects, by key.
+    choices : bytes, optional
+        What is chosen of parts and further axes, as `formats.base.AT` has it.
+
+    Raises
+    ------
+    OptionError
+        If it could not.
+    """
+    have: dict[str, bytes | None] = {**documents, **({AT: choices} if choices else {})}
     try:
         while wanted := set(kind.needs(have)) - set(have):
             have.update(dict.fromkeys(wanted))

@@ -17,6 +17,7 @@ from volumekit.formats.arrays.document import Document, dump, load
 from volumekit.formats.arrays.layer import Layer
 from volumekit.formats.arrays.roles import CHANNEL
 from volumekit.formats.zarr import array_v2, array_v3
+from volumekit.formats.zarr.create import method_document
 from volumekit.formats.zarr.multiscale import read_transforms
 from volumekit.formats.zarr.omezarr import OmeZarr
 from volumekit.model.bbox import Bbox
@@ -27,7 +28,9 @@ Factor = tuple[int, int, int]
 _NUMBER = re.compile(r"(.*?)(\d+)")
 
 
-def with_coarser(image: OmeZarr, mip: int, factors: Sequence[Factor], *, kept: Iterable[int]) -> dict[str, bytes]:
+def with_coarser(
+    image: OmeZarr, mip: int, factors: Sequence[Factor], *, kept: Iterable[int], method: str | None = None
+) -> dict[str, bytes]:
     """Return the metadata objects of an image that gets coarser levels.
 
     Parameters
@@ -40,6 +43,8 @@ def with_coarser(image: OmeZarr, mip: int, factors: Sequence[Factor], *, kept: I
         From it to the first new level, and from each to the next, (x, y, z).
     kept : iterable of int
         Which of its levels the image keeps, in their order; the others are no longer listed.
+    method : str, optional
+        How the new levels are made.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def with_coarser(image: OmeZarr, mip: int, factors: Sequence[Factor], *, kept: I
         listed.append(_dataset(dataset, path, base, factor, (bounds, coarser)))
         documents |= _array(image, base, path, coarser)
         bounds, dataset = coarser, listed[-1]
-    return documents | group.with_datasets(listed)
+    return documents | group.with_datasets(listed, method_document(method))
 
 
 class _Attributes:
@@ -88,11 +93,11 @@ class _Attributes:
         listed: list[Document] = self._entry(self._document)["datasets"]
         return listed
 
-    def with_datasets(self, datasets: Sequence[Document]) -> dict[str, bytes]:
-        """Return the metadata object with other levels."""
+    def with_datasets(self, datasets: Sequence[Document], method: Document) -> dict[str, bytes]:
+        """Return the metadata object with other levels, and what is said of how they are made."""
         changed = copy.deepcopy(self._document)
         changed.pop("consolidated_metadata", None)
-        self._entry(changed)["datasets"] = list(datasets)
+        self._entry(changed).update({"datasets": list(datasets), **method})
         return {self._key: dump(changed)}
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from volumekit.errors import OptionError
 from volumekit.formats.arrays.document import Document
+from volumekit.formats.zarr.codec import numcodec
+from volumekit.formats.zarr.configs import blosc_settings
 from volumekit.formats.zarr.values import NAMES, dump_fill
 from volumekit.model.level import Level
 
@@ -123,7 +125,7 @@ class Layout:
     def _compressor(self, level: Level) -> Document | None:
         given = self.compressor
         if isinstance(given, Mapping):
-            return dict(given)
+            return _checked(given, self.version)
         name, *rest = (given or "none").split(":")
         if name in ("none", ""):
             return None
@@ -134,6 +136,18 @@ class Layout:
         if self.version == 2:
             return {"id": name, **settings}
         return {"name": name if name in _V3 else f"numcodecs.{name}", "configuration": settings}
+
+
+def _checked(given: Mapping[str, Any], version: int) -> Document:
+    """Return a configuration that was given; one that numcodecs has is tried."""
+    name = str(given.get("id" if version == 2 else "name")).removeprefix("numcodecs.")
+    settings = {k: v for k, v in given.items() if k != "id"} if version == 2 else given.get("configuration") or {}
+    try:
+        if name in COMPRESSORS:
+            numcodec(name, blosc_settings(settings, 1) if name == "blosc" else settings, "it").encode(bytes(16))
+    except Exception as error:  # each codec has its own
+        raise OptionError(f"compressor {dict(given)} cannot be used: {error}") from error
+    return dict(given)
 
 
 def _settings(name: str, rest: Sequence[str], dtype: np.dtype[Any], version: int) -> Document:

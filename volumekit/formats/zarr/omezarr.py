@@ -13,14 +13,16 @@ import numpy as np
 
 from volumekit.errors import MetadataError, VolumekitError
 from volumekit.formats.arrays.array import StoredArray
-from volumekit.formats.arrays.format import ArrayFormat, Choices, Have, Reading, fetched
+from volumekit.formats.arrays.format import Choices, Have, Reading, fetched
 from volumekit.formats.arrays.layer import Layer, broken, describe
 from volumekit.formats.arrays.placement import Scaled, in_nm, place
 from volumekit.formats.arrays.roles import CHANNEL, Roles, assign
+from volumekit.formats.base import AT
 from volumekit.formats.zarr import array_v2, array_v3
 from volumekit.formats.zarr.choosing import find_image
 from volumekit.formats.zarr.multiscale import Dataset, Multiscale, channel_notes, choose_multiscale
 from volumekit.formats.zarr.nodes import Group, kept, read_node
+from volumekit.formats.zarr.rooted import Rooted
 from volumekit.model.axis import Axis
 from volumekit.model.level import Level
 
@@ -29,7 +31,7 @@ SLACK = (2, Fraction(2, 100))
 """By how many voxels, and which share, the extents of two levels may differ: writers round in all ways."""
 
 
-class OmeZarr(ArrayFormat):
+class OmeZarr(Rooted):
     """An OME-Zarr image.
 
     Parameters
@@ -42,6 +44,11 @@ class OmeZarr(ArrayFormat):
         What it says of it.
     channel : Axis, optional
         The channel axis, with names and colours of the channels.
+
+    Attributes
+    ----------
+    choices : bytes or None
+        What was chosen of parts and further axes, as `formats.base.AT` has it.
     """
 
     name: ClassVar[str] = "ome-zarr"
@@ -58,6 +65,8 @@ class OmeZarr(ArrayFormat):
     ) -> None:
         super().__init__(nodes, layers, kind)
         self.group, self.multiscale, self._channel = group, multiscale, channel
+        self.path, self.version = group.path, group.version
+        self.choices: bytes | None = None
 
     @classmethod
     def reading(cls, have: Have) -> Reading[Self]:
@@ -75,7 +84,9 @@ class OmeZarr(ArrayFormat):
         roles, channel = _roles(arrays[0], multiscale, group, choices)
         layers = _Pyramid(group, multiscale, roles, found).layers()
         kind = "segmentation" if _is_label(group) and arrays[0].dtype.kind in "iu" else "image"
-        return cls(kept(have), layers, kind, group=group, multiscale=multiscale, channel=channel)
+        made = cls(kept(have), layers, kind, group=group, multiscale=multiscale, channel=channel)
+        made.choices = have.get(AT)
+        return made
 
     def axes(self, level: Level) -> tuple[Axis, ...]:
         """Return x, y, z and channel, and the axes that are fixed."""

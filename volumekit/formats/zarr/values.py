@@ -11,7 +11,7 @@ import numpy as np
 from volumekit.errors import MetadataError
 
 NAMES = (
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
 )  # fmt: skip
 """Data types that volumes can have."""
 

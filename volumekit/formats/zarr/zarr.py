@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
 from volumekit.errors import MetadataError
 from volumekit.formats.arrays.array import StoredArray
 from volumekit.formats.arrays.document import MOST, finite, numbers, whole
-from volumekit.formats.arrays.format import ArrayFormat, Choices, Have, Reading
+from volumekit.formats.arrays.format import Choices, Have, Reading
 from volumekit.formats.arrays.layer import Layer, describe
 from volumekit.formats.arrays.placement import Placement, in_nm
 from volumekit.formats.arrays.roles import Roles, assign
 from volumekit.formats.base import WrongFormat
+from volumekit.formats.zarr import array_v2
 from volumekit.formats.zarr.nodes import Group, kept, read_node
+from volumekit.formats.zarr.notes import OWN, own
+from volumekit.formats.zarr.rooted import Rooted
 from volumekit.model.axis import Axis
-
-OWN = "volumekit"
-"""Attribute that holds what zarr has no words for: the offset, and what the voxels mean."""
 
 _QUANTITY = re.compile(r"\s*([0-9.eE+-]+)?\s*(\S*)\s*")
 
 
-class Zarr(ArrayFormat):
+class Zarr(Rooted):
     """A zarr array, v2 or v3.
 
     Its dimensions have the names that the metadata give (``dimension_names``, ``_ARRAY_DIMENSIONS``). Where they give
@@ -47,8 +47,10 @@ class Zarr(ArrayFormat):
         choices = Choices(have)
         layer = plain_layer(node, choices)
         choices.finish(axis.name for axis in layer.roles.further)
-        kind = _own(node).get("layer_type")
-        return cls(kept(have), [layer], kind if kind in ("image", "segmentation") else "image")
+        kind = own(node.attributes).get("layer_type")
+        made = cls(kept(have), [layer], kind if kind in ("image", "segmentation") else "image")
+        made.version = 2 if node.document == array_v2.DOCUMENT else 3
+        return made
 
 
 def plain_layer(array: StoredArray, choices: Choices, *, reverse: bool = False) -> Layer:
@@ -85,11 +87,6 @@ def plain_layer(array: StoredArray, choices: Choices, *, reverse: bool = False) 
     return describe(array, roles, _placement(array, roles, sizes))
 
 
-def _own(array: StoredArray) -> Mapping[str, Any]:
-    own = array.attributes.get(OWN)
-    return own if isinstance(own, Mapping) else {}
-
-
 def _quantities(array: StoredArray) -> list[tuple[float, str]]:
     """Return the size of a step along each dimension, and its unit; 1 where nothing is said."""
     units = array.attributes.get("dimension_units")
@@ -111,7 +108,7 @@ def _quantity(text: Any, key: str) -> tuple[float, str]:
 
 def _placement(array: StoredArray, roles: Roles, sizes: Sequence[tuple[float, str]]) -> Placement:
     x, y, z = (_nm(sizes[place], array.document) if place is not None else 1.0 for place in roles.places[:3])
-    offset = _own(array).get("voxel_offset")
+    offset = own(array.attributes).get("voxel_offset")
     if offset is None:
         return Placement((x, y, z))
     found = numbers(offset, f"{OWN}.voxel_offset", array.document, read=whole, least=-MOST // 2, most=MOST // 2)
