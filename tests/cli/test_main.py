@@ -146,7 +146,7 @@ def test_wrong_commands_exit_with_2(args, capsys):
         (["convert", "{tmp}/stack", "{tmp}/v", "--data-type", "int8"], "without loss"),
         (["convert", "{tmp}/stack", "{tmp}/file/v"], "file/v"),
         (["convert", "s3x://bucket/a", "{tmp}/v"], "s3x"),
-        (["downsample", "{tmp}/stack"], "precomputed"),
+        (["downsample", "{tmp}/stack"], "convert it first"),
         (["convert", "{tmp}/stack", "{tmp}/empty/old"], "--overwrite"),
         (["export", "{tmp}/stack", "{tmp}/file", "--box", ":,:,0:1"], "choose another name"),
         (["downsample", "{tmp}/empty/old", "--mip", "0"], "--overwrite"),
