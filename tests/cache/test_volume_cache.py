@@ -10,15 +10,20 @@ import threading
 import warnings
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.dirfs import DirFileSystem
 
 from benchmarks.campaigns import cache_kills
 from volumekit import Bbox, Cache, Volume
 from volumekit.cache import repair
 from volumekit.cache.index import Index
+from volumekit.cache.options import folder_of
 from volumekit.errors import CorruptChunkError, MissingChunkError, OptionError, StorageError
+from volumekit.model.url import parse_url
+from volumekit.storage import open_store
 from volumekit.storage.wrap import CountedStore, FaultyStore
 from volumekit.volume import source as volume_source
 
@@ -443,3 +448,38 @@ def test_a_bucket(s3_bucket, tmp_path, voxels):
     again = Volume(f"{s3_bucket}/v", cache=cache, progress=False)
     np.testing.assert_array_equal(again[:], voxels)
     assert again.cache.stats().misses == 1
+
+
+def test_a_web_server_without_etags_is_asked_again(web, tmp_path, voxels):
+    """It cannot say whether something changed, so nothing of it is believed to be the same."""
+    Volume.from_numpy(voxels, tmp_path / "v", chunk_size=(32, 32, 32), progress=False)
+    for path in (tmp_path / "v").rglob("*"):
+        if path.is_file():
+            web.objects[f"v/{path.relative_to(tmp_path / 'v')}"] = path.read_bytes()
+    cache = Cache(tmp_path / "cache")
+    np.testing.assert_array_equal(Volume(f"{web.url}/v", cache=cache, progress=False)[:], voxels)
+    web.objects["v/1_1_1/0-32_0-32_0-32"] = bytes([9]) * 32**3
+    found = Volume(f"{web.url}/v", cache=cache, progress=False)[:32, :32, :32]
+    assert (np.asarray(found) == 9).all()
+
+
+def test_buckets_of_one_name_on_two_servers_do_not_mix(tmp_path, voxels):
+    folders = []
+    for n, fill in enumerate((voxels, 255 - voxels)):
+        fs = DirFileSystem(str(tmp_path / str(n)), fs=fsspec.filesystem("file"))
+        options = {"filesystem": fs}
+        Volume.from_numpy(fill, "dir://brain/v", chunk_size=(32, 32, 32), storage_options=options, progress=False)
+        how = {"cache": Cache(tmp_path / "cache", revalidate="never"), "storage_options": options, "progress": False}
+        for _ in range(2):
+            volume = Volume("dir://brain/v", **how)
+            np.testing.assert_array_equal(volume[:], fill)
+        folders.append(volume.cache.path)
+    assert len(set(folders)) == 2
+
+
+def test_servers_are_part_of_the_folder():
+    url = parse_url("s3://bucket/v")
+    names = set()
+    for endpoint in (None, "http://one:9000", "http://two:9000"):
+        names.add(folder_of(url, open_store(url, options={"anonymous": True, "endpoint": endpoint})))
+    assert len(names) == 3

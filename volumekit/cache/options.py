@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import posixpath
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +17,13 @@ from volumekit.errors import OptionError
 
 if TYPE_CHECKING:
     from volumekit.model.url import URL
+    from volumekit.storage.base import Store
 
 Revalidate = str | float
 
 DEFAULT_BYTES = 10 * 10**9
+
+_PRIVATE = re.compile("key|secret|token|pass|credential|auth|session")
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,37 @@ class Cache:
         return math.inf if self.revalidate == "always" else now - float(self.revalidate)
 
 
-def folder_of(url: URL) -> str:
-    """Return the name of a dataset's folder in the cache directory: readable, and its own."""
+def folder_of(url: URL, store: Store) -> str:
+    """Return the name of a dataset's folder in the cache directory: readable, and its own.
+
+    Parameters
+    ----------
+    url : URL
+        Where the dataset is.
+    store : Store
+        Its store, which knows of a server, or a filesystem, that the URL does not name.
+    """
     parts = [url.protocol]
-    if url.endpoint:
-        parts.append(quote(url.endpoint.rpartition("://")[2], safe="."))
+    server = url.endpoint or _server(store, url)
+    if server:
+        parts.append(quote(server.rpartition("://")[2], safe="."))
     parts += [quote(part, safe=" ()+,;=@!~-_.") for part in url.path.split("/") if part]
     if url.query:
         parts.append("?" + quote(url.query, safe="=&"))
     return posixpath.join(*("_" + part if part.startswith(".") else part for part in parts))
+
+
+def _server(store: Store, url: URL) -> str | None:
+    """Return what says where a store is beyond its URL: a server, or a digest of a filesystem's settings."""
+    settings, files = getattr(store, "settings", None), getattr(store, "files", None)
+    if settings is not None:
+        endpoint: str | None = getattr(settings, "endpoint", None)
+        return endpoint
+    if files is None:
+        return None
+    told = {name: value for name, value in files.fs.storage_options.items() if not _PRIVATE.search(name)}
+    root = getattr(store, "root", url.path)
+    elsewhere = root if root.strip("/") != url.path.strip("/") else ""
+    plain = not told and not elsewhere
+    facts = "" if plain else json.dumps([type(files.fs).__name__, told, elsewhere], sort_keys=True, default=str)
+    return hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest()[:16] if facts else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -16,6 +17,16 @@ from volumekit.storage.wrap import Wrapper
 
 if TYPE_CHECKING:
     from volumekit.cache.index import Entry
+
+
+OUTAGE_SECONDS = 30.0
+"""How long a storage that could not be reached is not asked again whether something changed: asking takes its time."""
+
+_outages: dict[str, float] = {}
+
+
+def _is_down(url: str) -> bool:
+    return time.monotonic() - _outages.get(url, -OUTAGE_SECONDS) < OUTAGE_SECONDS
 
 
 class CachedStore(Wrapper):
@@ -66,8 +77,9 @@ class CachedStore(Wrapper):
         """Ask the store whether an object is still the one that is here."""
 
         def decide(probe: Value | None) -> Future[Value | None]:
-            if probe is None or probe.stamp != entry.stamp:
-                return self._fetch(key)
+            _outages.pop(self.url, None)
+            if probe is None or len(probe.stamp) <= 1 or probe.stamp != entry.stamp:
+                return self._fetch(key)  # stamps of one byte say nothing: a web server without ETags
             self._mirror.confirm(key, entry)
             return self._local(key, entry)
 
@@ -77,9 +89,12 @@ class CachedStore(Wrapper):
             value = self._mirror.load(key, entry)
             if value is None:
                 return None
+            _outages[self.url] = time.monotonic()
             self._warn(error)
             return done(value)
 
+        if _is_down(self.url):
+            return self._local(key, entry)
         return chain(self._base.read(key, 0, 0), decide, rescue=offline)
 
     def _warn(self, error: Exception) -> None:

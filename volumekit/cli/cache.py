@@ -127,9 +127,11 @@ def _index(directory: str | None) -> Index:
 
 def _folder(url: str) -> str:
     from volumekit.cache.options import folder_of
+    from volumekit.storage import open_store
     from volumekit.volume.source import resolve
 
-    return folder_of(resolve(url))
+    place = resolve(url)
+    return folder_of(place, open_store(place))
 
 
 def _volume(url: str, directory: str | None, mip: int = 0) -> Any:

@@ -54,13 +54,13 @@ class VolumeCache:
     def path(self) -> str:
         """The folder of this dataset in the cache directory; it opens as a volume by itself."""
         cache = self._volume._options.cache or Cache()
-        return str(Path(cache.directory) / folder_of(self._volume._url))
+        return str(Path(cache.directory) / folder_of(self._volume._url, self._volume._store))
 
     def _mirror(self) -> Mirror:
         volume = self._volume
         found = volume._mirror()
         if found is None:
-            found = Mirror(Cache(), folder_of(volume._url))
+            found = Mirror(Cache(), folder_of(volume._url, volume._store))
         return found
 
     def _entries(self, mip: Any, *, all_mips: bool) -> dict[str, Entry]:

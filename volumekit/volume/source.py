@@ -90,7 +90,7 @@ def remembered(store: Store, url: URL, cache: Cache | None) -> Store:
     """Return the store of a dataset's metadata: with a cache, it answers also when the storage cannot be reached."""
     if cache is None:
         return store
-    return RememberedStore(store, posixpath.join(cache.directory, folder_of(url)))
+    return RememberedStore(store, posixpath.join(cache.directory, folder_of(url, store)))
 
 
 def split_selector(url: URL) -> tuple[URL, str | None]:

@@ -218,7 +218,7 @@ class State:
         cache = self._options.cache
         if cache is None:
             return None
-        folder = folder_of(self._url)
+        folder = folder_of(self._url, self._store)
         if self._copy is None or (self._copy.cache, self._copy.folder) != (cache, folder):
             self._copy = Mirror(cache, folder)
             self._copy.describe(self._format.flat().metadata())

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from volumekit.cache.options import Cache
-from volumekit.engine.objects import any_present, clear, present
+from volumekit.engine.objects import clear
 from volumekit.errors import OptionError, ShapeError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import Precomputed
-from volumekit.model.grid import cells_touching
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
 from volumekit.storage import open_store
@@ -27,13 +26,12 @@ from volumekit.volume.cached import VolumeCache
 from volumekit.volume.create import Description, describe, new_format, refuse, storable
 from volumekit.volume.metadata import Metadata
 from volumekit.volume.places import place_of
-from volumekit.volume.report import ChunkReport
-from volumekit.volume.shared import Shared
 from volumekit.volume.source import open_source, resolve
 from volumekit.volume.state import Options, compression
+from volumekit.volume.stored import Stored
 
 
-class Volume(Shared, Metadata, Arrays):
+class Volume(Stored, Metadata, Arrays):
     """A volumetric dataset that is read and written like a NumPy array.
 
     Parameters
@@ -296,39 +294,6 @@ class Volume(Shared, Metadata, Arrays):
             return
         for mip in self.available_mips:
             clear(self.array(mip))
-
-    def exists(self, bbox: Any = (), mip: Any = None) -> ChunkReport:
-        """Tell which chunks of a box are stored; no chunk is downloaded.
-
-        Parameters
-        ----------
-        bbox : Bbox or slices, optional
-            Every chunk it touches counts; default: the whole level.
-        mip : int or sequence of float, optional
-            Default: the current one.
-
-        Returns
-        -------
-        ChunkReport
-            A mapping of chunk names to bool.
-
-        Raises
-        ------
-        OutOfBoundsError
-            If the box reaches outside.
-        PermissionDeniedError, StorageError
-            If it cannot be found out.
-        """
-        number = self._mip if mip is None else self.to_mip(mip)
-        array = self.array(number)
-        box = self._grid_box(bbox, array.level)
-        first = [r.start for r in cells_touching(array.level.bounds, array.level.chunk[:3], box)]
-        grid = present(array, box)
-        return ChunkReport(str(self._url), self._format, array.level, (first[0], first[1], first[2]), grid)
-
-    def has_data(self, mip: Any = None) -> bool:
-        """Tell whether any chunk of a mip is stored."""
-        return any_present(self.array(self._mip if mip is None else self.to_mip(mip)))
 
     def transfer_to(self, cloudpath: Any, bbox: Any = None, mip: Any = None, **how: Any) -> Volume:
         """Copy this volume, or a box of it, to another place; see `volumekit.transfer`.
