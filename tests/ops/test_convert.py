@@ -289,7 +289,7 @@ def test_a_dataset_is_only_replaced_when_asked(tmp_path):
 def test_foreign_chunks_without_an_info_are_not_removed_unasked(tmp_path):
     (tmp_path / "v" / "1_1_1").mkdir(parents=True)
     (tmp_path / "v" / "1_1_1" / "0-8_0-8_0-8").write_bytes(b"precious")
-    with pytest.raises(OptionError, match="chunks but no info"):
+    with pytest.raises(OptionError, match="chunks but no metadata"):
         convert(image((8, 8, 8)), tmp_path / "v")
     assert (tmp_path / "v" / "1_1_1" / "0-8_0-8_0-8").read_bytes() == b"precious"
     convert(image((8, 8, 8)), tmp_path / "v", overwrite=True)
