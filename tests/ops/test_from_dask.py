@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from dask.delayed import Delayed
 
-from tests.volume.sample import CHUNK, OFFSET, SHAPE, empty, make, voxels
+from tests.volume.sample import CHUNK, OFFSET, SHAPE, empty, files, make, voxels
 from volumekit import Bbox, Volume, from_dask
 from volumekit.errors import (
     AlignmentError,
@@ -287,6 +287,41 @@ def test_blocks_are_whole_shards(tmp_path, monkeypatch):
     volume = from_dask(lazy(array, 11), tmp_path / "v", chunk_size=(8, 8, 8), sharding=True)
     shape = volume.levels[0].sharding.shape
     assert all(part.start % size == 0 for box in written for part, size in zip(box, shape, strict=False))
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "how", [{}, {"zarr_version": 2, "compressor": "blosc"}, {"shard": (32, 32, 16)}, {"format": "zarr"}], ids=str
+)
+def test_zarr(tmp_path, how, scheduler):
+    array = voxels(channels=2)
+    array[:16, :16] = 0
+    storing = from_dask(lazy(array, 9), tmp_path / "a.zarr", compute=False, **LAYOUT, **how)
+    assert not (tmp_path / "a.zarr").exists()
+    storing.compute(scheduler=scheduler, num_workers=2)
+    volume, twin = Volume(tmp_path / "a.zarr"), Volume.from_numpy(array, tmp_path / "b.zarr", **LAYOUT, **how)
+    np.testing.assert_array_equal(volume[:], array)
+    assert volume.levels == twin.levels
+    assert files(tmp_path / "a.zarr") == files(tmp_path / "b.zarr")
+    with pytest.raises(OptionError, match="overwrite"):
+        from_dask(lazy(array, 9), tmp_path / "a.zarr", **LAYOUT, **how)
+    smaller = from_dask(lazy(array[:20], 9), tmp_path / "a.zarr", overwrite=True, **LAYOUT, **how)
+    np.testing.assert_array_equal(smaller[:], array[:20])
+    assert len(files(tmp_path / "a.zarr")) < len(files(tmp_path / "b.zarr"))
+
+
+def test_types_that_only_zarr_has(tmp_path):
+    for array in (voxels() > 30000, voxels().astype(np.float64)):
+        volume = from_dask(lazy(array, 9), tmp_path / "a.zarr", overwrite=True)
+        assert volume.dtype == array.dtype
+        np.testing.assert_array_equal(volume[:], array)
+
+
+def test_options_of_the_other_format(tmp_path):
+    array = lazy(voxels(), 9)
+    for url, how in (("v", {"compressor": "zstd"}), ("a.zarr", {"encoding": "png"}), ("a.zarr", {"compress": "gzip"})):
+        with pytest.raises(OptionError, match=next(iter(how))):
+            from_dask(array, tmp_path / url, **how)
 
 
 def test_without_dask(tmp_path, monkeypatch):

@@ -14,10 +14,13 @@ import numpy as np
 from volumekit.engine import changes
 from volumekit.engine.array import ONE
 from volumekit.errors import OptionError, ShapeError
-from volumekit.formats.precomputed import DATA_TYPES, create_info
+from volumekit.formats.base import Format
+from volumekit.formats.precomputed import Precomputed
 from volumekit.registry import load
 from volumekit.volume.casting import cast
+from volumekit.volume.create import Description, describe, new_format, refuse, storable
 from volumekit.volume.index import Four, select
+from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -39,7 +42,11 @@ def from_dask(
     max_mip: int = 0,
     factor: Sequence[int] = (2, 2, 1),
     sharding: bool | Mapping[str, Any] = False,
-    info: Mapping[str, Any] | None = None,
+    format: str | None = None,  # noqa: A002 - the field's word
+    zarr_version: int | None = None,
+    shard: Sequence[int] | None = None,
+    compressor: str | Mapping[str, Any] | None = None,
+    info: Mapping[str, Any] | Format | None = None,
     overwrite: bool = False,
     **how: Any,
 ) -> Volume | Delayed:
@@ -51,7 +58,7 @@ def from_dask(
     Parameters
     ----------
     array : dask.array.Array
-        (x, y, z) or (x, y, z, channel). Booleans are stored as uint8.
+        (x, y, z) or (x, y, z, channel). Booleans are stored as uint8, except in zarr.
     url : str, os.PathLike or Volume
         Where to. A `Volume` is written to at its current mip; anything else is created, unless ``region`` is given.
     region : Bbox or slices, optional
@@ -60,6 +67,8 @@ def from_dask(
     compute : bool
         Whether to store now; else only what must be known is looked at, and nothing is written yet.
     resolution, voxel_offset, chunk_size, layer_type, encoding, max_mip, factor, sharding, info, overwrite
+        Of a new volume, as for `Volume.from_numpy`.
+    format, zarr_version, shard, compressor
         Of a new volume, as for `Volume.from_numpy`.
     **how
         Further options of `Volume`.
@@ -90,12 +99,27 @@ def from_dask(
         volume = (url if isinstance(url, Volume) else Volume(url, **how))._snapshot()
         plan = _Plan(volume, _low(volume, lazy, () if region is None else region))
     else:
-        lazy = _storable(lazy)
-        size, channels = lazy.shape[:3], lazy.shape[3]
-        place = (resolution, voxel_offset, size)
-        layout: dict[str, Any] = {"chunk_size": chunk_size, "max_mip": max_mip, "factor": factor, "sharding": sharding}
-        info = info or create_info(channels, layer_type, lazy.dtype.name, encoding, *place, **layout)
-        volume = Volume(url, info=info, **how)
+        place = resolve(url, format)
+        kind = info.name if isinstance(info, Format) else "precomputed" if info is not None else new_format(place)
+        lazy = _storable(lazy, kind)
+        described = Description(
+            size=lazy.shape[:3],
+            offset=voxel_offset,
+            dtype=lazy.dtype.name,
+            channels=lazy.shape[3],
+            resolution=resolution,
+            chunk_size=chunk_size,
+            layer_type=layer_type,
+            max_mip=max_mip,
+            factor=factor,
+        )
+        if kind != "precomputed":
+            refuse(kind, compress=how.get("compress"))
+            how.setdefault("delete_black_uploads", True)
+        precomputed = {"encoding": encoding, "sharding": sharding}
+        zarr = {"zarr_version": zarr_version, "shard": shard, "compressor": compressor}
+        info = describe(place, described, precomputed=precomputed, zarr=zarr) if info is None else info
+        volume = Volume(str(place), info=info, **how)
         plan = _Plan(volume, _low(volume, lazy, ()), fresh=True, overwrite=overwrite)
         volume._check_room(overwrite=overwrite)
     storing = plan.storing(lazy)
@@ -124,18 +148,19 @@ def _as_voxels(array: Any) -> dask.array.Array:
     return voxels if voxels.ndim == 4 else voxels[..., np.newaxis]
 
 
-def _storable(voxels: dask.array.Array) -> dask.array.Array:
-    """Return voxels of a type that new volumes have.
+def _storable(voxels: dask.array.Array, kind: str) -> dask.array.Array:
+    """Return voxels of a type that new volumes of a format have.
 
     Raises
     ------
     OptionError
         If they have another one.
     """
-    if voxels.dtype == bool:
+    names = storable(kind)
+    if voxels.dtype == bool and "bool" not in names:
         return voxels.astype(np.uint8)
-    if voxels.dtype.name not in DATA_TYPES:
-        raise OptionError(f"{voxels.dtype} cannot be stored; convert to one of {', '.join(DATA_TYPES)}")
+    if voxels.dtype.name not in names:
+        raise OptionError(f"{voxels.dtype} cannot be stored; convert to one of {', '.join(names)}")
     return voxels
 
 
@@ -203,7 +228,8 @@ class _Plan:
         """Say that a new volume is complete."""
         if self.fresh:
             volume.commit_info()
-            volume.commit_provenance()
+            if isinstance(volume._format, Precomputed):
+                volume.commit_provenance()
         return volume
 
 
