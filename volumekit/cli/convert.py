@@ -43,6 +43,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--shard", type=COUNTS, help="Size of a shard, for zarr v3; default: a chunk a file.")
 @click.option("--compressor", help="For zarr: zstd (default), blosc, gzip, zlib, bz2, lz4, lzma or none; zstd:5.")
 @click.option("--empty-chunks", is_flag=True, default=None, help="Store chunks of nothing but zeros, too, in zarr.")
+@click.option("--first-new-level", type=int, help="Keep DST up to the level before; build this to --mips from it.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
 def command(
@@ -58,7 +59,7 @@ def command(
     """Turn an image stack or a volume into a chunked volume with a pyramid.
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
-    Precomputed volume, or OME-Zarr if its name ends in .zarr.
+    Precomputed volume, or OME-Zarr if its name ends in .zarr. With --first-new-level, SRC is not read.
 
     \b
     Examples:

@@ -17,6 +17,7 @@ from volumekit.cli.types import COMPRESSION
 @reducing
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
 def command(url: str, *, progress: bool | None, dask: str | None, **how: Any) -> None:
     """Add coarser levels to a volume."""
@@ -24,5 +25,8 @@ def command(url: str, *, progress: bool | None, dask: str | None, **how: Any) ->
 
     with cluster(dask) as client:
         volume = downsample(url, progress=watched(progress), client=client, **how)
+    if how["dry_run"]:
+        click.echo(volume)
+        return
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: levels {sizes}")

@@ -17,6 +17,7 @@ from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.estimate import estimate
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
+from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
@@ -63,6 +64,7 @@ def convert(
     jobs: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
+    first_new_level: int | None = None,
     fill_missing: bool | None = None,
     format: str | None = None,  # noqa: A002 - the field's word
     progress: bool | None = None,
@@ -135,6 +137,9 @@ def convert(
         Whether a dataset at ``dst`` may be replaced; it is removed first.
     dry_run : bool
         Whether to write nothing, and return an estimate of the time and the room it takes.
+    first_new_level : int, optional
+        Keep what is at ``dst`` up to the level before this one, and build this one and the following, to ``mips``, from
+        that; ``src`` is not read. New levels are laid out as those that are there.
     fill_missing : bool, optional
         Whether missing chunks or images of the source count as background; default: as it was opened, or its rule.
     format : {"precomputed", "ome-zarr", "zarr"}, optional
@@ -171,6 +176,19 @@ def convert(
     UnsupportedError
         If the target's format or encoding cannot be written.
     """
+    if first_new_level is not None:
+        check_unused(
+            voxel_size=(voxel_size, None), offset=(offset, None), box=(box, None), data_type=(data_type, None),
+            layer_type=(layer_type, None), format=(format, None), zarr_version=(zarr_version, None),
+            shard=(shard, None), compressor=(compressor, None), empty_chunks=(empty_chunks, None),
+            jpeg_quality=(jpeg_quality, None), png_level=(png_level, None), encoding=(encoding, "raw"),
+            sharding=(sharding, False), chunk_size=(chunk_size, (64, 64, 64)), block_size=(block_size, (8, 8, 8)),
+        )  # fmt: skip
+        return build_levels(
+            dst, first_new_level, mip_count(mips), overwrite=overwrite, dry_run=dry_run, factor=factor, method=method,
+            fill_missing=fill_missing, compress=compress, memory=memory, jobs=jobs, progress=progress,
+            processes=processes, client=client, journal=journal,
+        )  # fmt: skip
     url = resolve(dst, format)
     kind = new_format(url)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import OptionError, ReadOnlyError
 from volumekit.ops.build import Build, choose_method, plan_levels
+from volumekit.ops.estimate import estimate
 from volumekit.ops.growth import can_grow, grow
 from volumekit.ops.inputs import VolumeInput
 from volumekit.ops.memory import parse_amount
@@ -38,11 +39,12 @@ def downsample(
     memory: str | int = "1GB",
     jobs: int | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
     progress: bool | None = None,
     processes: int | None = None,
     client: Any = None,
     journal: str | os.PathLike[str] | None = None,
-) -> Volume:
+) -> Volume | Any:
     """Add coarser levels to a volume: all in one go over the voxels, within a limit of memory.
 
     The info file is written at the end; until then readers see the volume as it was. A journal beside the data tells
@@ -71,6 +73,8 @@ def downsample(
         How many threads work; default: one per core.
     overwrite : bool
         Whether levels that already hold data may be replaced.
+    dry_run : bool
+        Whether to write nothing, and return an estimate of the time and the room it takes.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.
     processes : int, optional
@@ -82,8 +86,8 @@ def downsample(
 
     Returns
     -------
-    Volume
-        The volume with its new levels.
+    Volume or Estimate
+        The volume with its new levels; with ``dry_run`` a `volumekit.ops.estimate.Estimate`, to be printed.
 
     Raises
     ------
@@ -122,6 +126,8 @@ def downsample(
     cut = {name: record.plan[name] for name in cut}
     target = targets[0]
     plan = plan_levels(target, grown.numbers, [step] * count, copies=False, method=method, **cut)
+    if dry_run:
+        return estimate(Build(plan, VolumeInput(target, first), target, method, threads)).times(len(targets))
     if not record.cleared:
         record.plan = {**cut, "mip": first, "keys": grown.keys}
         record.save()

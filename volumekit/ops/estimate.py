@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,25 @@ class Estimate:
     def stored_bytes(self) -> int:
         """Bytes that all levels will take as stored."""
         return sum(level.stored_bytes for level in self.levels)
+
+    def times(self, count: int) -> Estimate:
+        """Return what doing the same so many times will take, one after the other."""
+        levels = tuple(
+            replace(
+                level,
+                chunks=level.chunks * count,
+                voxel_bytes=level.voxel_bytes * count,
+                stored_bytes=level.stored_bytes * count,
+            )
+            for level in self.levels
+        )
+        return replace(
+            self,
+            levels=levels,
+            read_bytes=self.read_bytes * count,
+            seconds=self.seconds * count,
+            tasks=self.tasks * count,
+        )
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
