@@ -10,6 +10,7 @@ import pytest
 import volumekit
 from tests.volume.sample import make
 from volumekit import Volume
+from volumekit.testing.servers import Stored
 
 ROOT = Path(volumekit.__file__).parent.parent
 WAYS = [None, "gzip"]
@@ -85,6 +86,40 @@ def test_a_change_of_variant_is_seen(cached):
     for method, value in (("br", 1), (False, 2), ("zstd", 3), ("gzip", 4)):
         Volume(volume.cloudpath, compress=method)[:] = value
         assert (volume[:] == value).all()
+
+
+@pytest.mark.parametrize("tag", ["", 'W/"weak"', '"strong"'])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_web_servers_whatever_they_tell(web, tmp_path, tag, suffix):
+    """Also natively, and through the bridge: a codec that TensorStore does not have."""
+    encoding = "kempressed" if suffix else "raw"
+    _, array = make(tmp_path / "v", dtype="float32", encoding=encoding)
+
+    def serve(more):
+        for path in (tmp_path / "v").rglob("*"):
+            if path.is_file():
+                web.objects[f"v/{path.relative_to(tmp_path / 'v')}"] = Stored(path.read_bytes(), {"ETag": tag and more})
+
+    serve(tag)
+    volume = Volume(f"{web.url}/v", lru_bytes=10**8)
+    for _ in range(2):
+        np.testing.assert_array_equal(volume[:], array)
+    Volume(tmp_path / "v")[:] = 7
+    serve(tag[:-1] + '2"')
+    assert (volume[:] == 7).all()
+
+
+def test_shared_memory_and_new_volumes_are_seen(cached):
+    volume, array = cached
+    other = Volume(volume.cloudpath, compress=volume.compress)
+    other.download_to_shared_memory(np.s_[:], "volumekit-caching-test")[...] = 5
+    try:
+        other.upload_from_shared_memory("volumekit-caching-test", other.bounds)
+        assert (volume[:] == 5).all()
+    finally:
+        other.unlink_shared_memory("volumekit-caching-test")
+    make(volume._url.path, array=array + 1, compress=volume.compress, overwrite=True)
+    np.testing.assert_array_equal(volume[:], array + 1)
 
 
 def test_two_mips_do_not_collide(tmp_path):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import posixpath
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +15,11 @@ from volumekit.errors import OptionError
 
 if TYPE_CHECKING:
     from volumekit.model.url import URL
-    from volumekit.storage.base import Store
 
 Revalidate = str | float
 
 DEFAULT_BYTES = 10 * 10**9
-
-_PRIVATE = re.compile("key|secret|token|pass|credential|auth|session")
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,13 @@ class Cache:
     missing_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.path is not None and not (isinstance(self.path, str | os.PathLike) and os.fspath(self.path)):
+            raise OptionError(f"path is {self.path!r}; it is a directory")
         if isinstance(self.max_bytes, bool) or not isinstance(self.max_bytes, int) or self.max_bytes < 0:
             raise OptionError(f"max_bytes is {self.max_bytes!r}; it is a number of bytes")
-        known = self.revalidate in ("open", "always", "never")
-        if not known and not (isinstance(self.revalidate, int | float) and self.revalidate >= 0):
+        if self.revalidate not in ("open", "always", "never") and not _is_time(self.revalidate):
             raise OptionError(f"revalidate is {self.revalidate!r}; it is 'open', 'always', 'never' or seconds")
-        if not self.missing_seconds >= 0:
+        if not _is_time(self.missing_seconds):
             raise OptionError(f"missing_seconds is {self.missing_seconds!r}; it is a number of seconds")
 
     @classmethod
@@ -94,37 +91,35 @@ class Cache:
         return math.inf if self.revalidate == "always" else now - float(self.revalidate)
 
 
-def folder_of(url: URL, store: Store) -> str:
-    """Return the name of a dataset's folder in the cache directory: readable, and its own.
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def folder_of(url: URL, endpoint: str | None = None) -> str:
+    """Return the name of a dataset's folder in the cache directory: readable, its own, and without credentials.
 
     Parameters
     ----------
     url : URL
         Where the dataset is.
-    store : Store
-        Its store, which knows of a server, or a filesystem, that the URL does not name.
+    endpoint : str, optional
+        What says so beyond the URL, see `storage.base.Store`.
     """
-    parts = [url.protocol]
-    server = url.endpoint or _server(store, url)
-    if server:
-        parts.append(quote(server.rpartition("://")[2], safe="."))
-    parts += [quote(part, safe=" ()+,;=@!~-_.") for part in url.path.split("/") if part]
-    if url.query:
-        parts.append("?" + quote(url.query, safe="=&"))
-    return posixpath.join(*("_" + part if part.startswith(".") else part for part in parts))
+    parts = [part for part in url.path.split("/") if part]
+    if url.protocol in ("http", "https"):
+        parts[0] = parts[0].rpartition("@")[2]
+    server = (endpoint or url.endpoint or "").rpartition("://")[2].rpartition("@")[2]
+    names = [f"{url.protocol}+{_name(server)}" if server else url.protocol, *map(_name, parts)]
+    more = {"query": url.query, "chain": url.chain}
+    return posixpath.join(*names, *(f"%{name}-{_digest(text)}" for name, text in more.items() if text))
 
 
-def _server(store: Store, url: URL) -> str | None:
-    """Return what says where a store is beyond its URL: a server, or a digest of a filesystem's settings."""
-    settings, files = getattr(store, "settings", None), getattr(store, "files", None)
-    if settings is not None:
-        endpoint: str | None = getattr(settings, "endpoint", None)
-        return endpoint
-    if files is None:
-        return None
-    told = {name: value for name, value in files.fs.storage_options.items() if not _PRIVATE.search(name)}
-    root = getattr(store, "root", url.path)
-    elsewhere = root if root.strip("/") != url.path.strip("/") else ""
-    plain = not told and not elsewhere
-    facts = "" if plain else json.dumps([type(files.fs).__name__, told, elsewhere], sort_keys=True, default=str)
-    return hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest()[:16] if facts else None
+def _name(part: str) -> str:
+    """Return the name of a folder for a part of a path; no two parts have the same, and none begins with a dot."""
+    name = quote(part, safe=" ()+,;=@!~-_.")
+    name = "%2E" + name[1:] if name.startswith(".") else name
+    return name if len(name) <= _LONGEST else f"%long-{_digest(part)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

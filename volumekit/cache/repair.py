@@ -1,8 +1,9 @@
-"""Cache directories that were left in disorder: damaged accounts, leftovers of killed processes, damaged files."""
+"""Cache directories that were left in disorder: damaged accounts, damaged files."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import threading
@@ -10,9 +11,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from volumekit.cache.index import NAME, Entry, Index
+from volumekit.cache.files import remove_stale
+from volumekit.cache.index import NAME, Index, is_damage
 
-TEMPORARY = ".tmp"
+_LOCK = "index.lock"
 _open: dict[tuple[str, int], Index] = {}
 _lock = threading.Lock()
 
@@ -25,61 +27,71 @@ def open_index(directory: str, max_bytes: int) -> Index:
     OSError, sqlite3.Error
         If the directory cannot be used.
     """
+    place = directory, max_bytes
     with _lock:
-        place = directory, max_bytes
-        if place not in _open or not (Path(directory) / NAME).exists():
-            try:
-                _open[place] = Index(directory, max_bytes)
-            except sqlite3.OperationalError:
-                raise  # locked, or not writable
-            except sqlite3.DatabaseError:
-                _open[place] = _renew(directory, max_bytes)
-        return _open[place]
+        found = _open.get(place)
+        if found is None or not _is_current(found):
+            found = _open[place] = _opened(directory, max_bytes)
+            remove_stale(directory)
+    return found
 
 
-def _renew(directory: str, max_bytes: int) -> Index:
-    """Start a new account: files that are there are noted, so that they count, but not trusted."""
-    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            (Path(directory) / name).unlink()
-    index, seen = Index(directory, max_bytes), set[Path]()
-    for folder in sorted(_mirrors(Path(directory)), key=lambda path: -len(path.parts)):  # one may lie inside another
-        files = {path for path in folder.rglob("*") if path.is_file() and ".volumekit" not in path.parts} - seen
-        seen |= files
-        entries = {str(path.relative_to(folder)): Entry(path.stat().st_size, -1, b"", 0, 0.0) for path in files}
-        if not index.add(index.dataset(str(folder.relative_to(directory))), entries):
-            for path in files:
-                path.unlink(missing_ok=True)
-    return index
+def exists(directory: str) -> bool:
+    """Tell whether a directory has an account.
 
-
-def _mirrors(directory: Path) -> Iterator[Path]:
-    """Yield the folders of datasets."""
-    for marker in directory.rglob(".volumekit"):
-        if marker.is_dir():
-            yield marker.parent
-
-
-def remove_leftovers(directory: str) -> None:
-    """Remove what processes that are no more were writing."""
-    folder = Path(directory) / TEMPORARY
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        owner = path.name.partition("-")[0]
-        if not owner.isdecimal() or not _alive(int(owner)):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _alive(pid: int) -> bool:
+    Raises
+    ------
+    OSError
+        If there cannot be such a directory.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        (Path(directory) / NAME).stat()
+    except FileNotFoundError:
         return False
-    except OSError:
-        return True
     return True
+
+
+def _opened(directory: str, max_bytes: int) -> Index:
+    try:
+        return Index(directory, max_bytes)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+    with _alone(directory):
+        try:
+            return Index(directory, max_bytes)  # somebody else was here first
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        _remove(directory)
+        return Index(directory, max_bytes)
+
+
+def discard(index: Index) -> None:
+    """Remove a damaged account; whoever opens the directory next starts another."""
+    with _alone(index.directory):
+        if _is_current(index):
+            _remove(index.directory)
+
+
+def _is_current(index: Index) -> bool:
+    try:
+        return os.stat(index.path).st_ino == index.file  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _remove(directory: str) -> None:
+    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm"):
+        (Path(directory) / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Keep other processes out; such a lock is gone with whoever holds it."""
+    with (Path(directory) / _LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def verify(index: Index, folder: str) -> list[str]:
@@ -91,15 +103,27 @@ def verify(index: Index, folder: str) -> list[str]:
         Keys of the damaged ones.
     """
     dataset, root = index.dataset(folder), Path(index.directory) / folder
-    entries, bad = index.everything(dataset), []
-    for key, entry in entries.items():
-        if entry.size < 0:
+    bad = []
+    for key, entry in index.everything(dataset).items():
+        if entry.size < 0 or entry.coming is not None:
             continue
         try:
             data = (root / key).read_bytes()
+        except FileNotFoundError:
+            continue  # evicted
         except OSError:
-            continue  # evicted, or not yet there
+            data = b""
         if len(data) != entry.size or zlib.crc32(data) != entry.crc:
             bad.append(key)
+    # What somebody replaced while it was read is not damaged.
+    now = index.get(dataset, bad)
+    bad = [key for key in bad if key in now and not _is_right(root / key, now[key].crc)]
     index.forget(dataset, bad)
     return bad
+
+
+def _is_right(path: Path, crc: int) -> bool:
+    try:
+        return zlib.crc32(path.read_bytes()) == crc
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)

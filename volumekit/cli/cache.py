@@ -29,11 +29,11 @@ def command() -> None:
 @logged
 def ls(url: str | None, *, as_json: bool, directory: str | None) -> None:
     """List the datasets in the cache, or the chunks of one."""
-    index = _index(directory)
-    if url is None:
+    index, names = _index(directory), []
+    if index is not None and url is None:
         names = [name for name, (_, count, _) in index.folders().items() if count]
-    else:
-        names = [key for key, entry in index.everything(index.dataset(_folder(url))).items() if entry.size >= 0]
+    elif index is not None:
+        names = [key for key, entry in index.everything(index.dataset(_folder(str(url)))).items() if entry.size >= 0]
     click.echo(json.dumps(names, indent=2) if as_json else "\n".join(names) or "nothing is in the cache")
 
 
@@ -44,14 +44,15 @@ def ls(url: str | None, *, as_json: bool, directory: str | None) -> None:
 def du(*, as_json: bool, directory: str | None) -> None:
     """Tell how large the cache is, by dataset."""
     index = _index(directory)
-    rows = {name: {"chunks": count, "bytes": size} for name, (_, count, size) in index.folders().items() if count}
-    total = index.total()
+    folders = {} if index is None else index.folders()
+    rows = {name: {"chunks": count, "bytes": size} for name, (_, count, size) in folders.items() if count}
+    place, total = _cache(directory).directory, sum(row["bytes"] for row in rows.values())
     if as_json:
-        click.echo(json.dumps({"directory": index.directory, "bytes": total, "datasets": rows}, indent=2))
+        click.echo(json.dumps({"directory": place, "bytes": total, "datasets": rows}, indent=2))
         return
     for name, row in rows.items():
         click.echo(f"{row['bytes'] / 1e6:12,.1f} MB {row['chunks']:10,} chunks  {name}")
-    click.echo(f"{total / 1e6:12,.1f} MB in {index.directory}")
+    click.echo(f"{total / 1e6:12,.1f} MB in {place}")
 
 
 @command.command("flush")
@@ -66,11 +67,14 @@ def flush(url: str | None, *, everything: bool, box: Any, directory: str | None)
         raise click.UsageError("give a URL, or --all")
     if url is not None and box is not None:
         volume = _volume(url, directory)
-        volume.cache.flush_region(box_of(box, volume.mip_bounds(0)))
+        volume.cache.flush_region(box_of(box, volume.mip_bounds(0)), volume.available_mips)
         return
     index = _index(directory)
+    if index is None:
+        return
+    folder = None if url is None else _folder(url)
     for name, (number, _, _) in index.folders().items():
-        if everything or name == _folder(str(url)):
+        if everything or name == folder:
             index.forget(number, list(index.everything(number)))
 
 
@@ -98,10 +102,11 @@ def verify(url: str | None, *, directory: str | None) -> int:
     from volumekit.cache import repair
 
     index, damaged = _index(directory), 0
-    for name in index.folders() if url is None else [_folder(url)]:
-        for key in repair.verify(index, name):
-            click.echo(f"removed: {name}/{key}")
-            damaged += 1
+    if index is not None:
+        for name in index.folders() if url is None else [_folder(url)]:
+            for key in repair.verify(index, name):
+                click.echo(f"removed: {name}/{key}")
+                damaged += 1
     click.echo(f"{damaged:,} damaged")
     return int(damaged > 0)
 
@@ -112,15 +117,16 @@ def _cache(directory: str | None) -> Cache:
     return Cache(directory)
 
 
-def _index(directory: str | None) -> Index:
+def _index(directory: str | None) -> Index | None:
+    """Return the account of a cache directory, None if there is none."""
     import sqlite3
 
-    from volumekit.cache.repair import open_index
+    from volumekit.cache.repair import exists, open_index
     from volumekit.errors import StorageError
 
     cache = _cache(directory)
     try:
-        return open_index(cache.directory, cache.max_bytes)
+        return open_index(cache.directory, cache.max_bytes) if exists(cache.directory) else None
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"the cache directory {cache.directory} cannot be used: {error}") from error
 
@@ -128,10 +134,10 @@ def _index(directory: str | None) -> Index:
 def _folder(url: str) -> str:
     from volumekit.cache.options import folder_of
     from volumekit.storage import open_store
-    from volumekit.volume.source import resolve
+    from volumekit.volume.source import resolve, split_selector
 
     place = resolve(url)
-    return folder_of(place, open_store(place))
+    return folder_of(place, open_store(split_selector(place)[0]).endpoint)
 
 
 def _volume(url: str, directory: str | None, mip: int = 0) -> Any:

@@ -21,7 +21,7 @@ from volumekit.engine.options import IOOptions
 from volumekit.errors import ConflictError
 from volumekit.formats.base import Cell, Format
 from volumekit.model.level import Level
-from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done
+from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, same_generation
 
 Generation = ts.KvStore.TimestampedStorageGeneration
 
@@ -89,7 +89,7 @@ class Bridge:
             return Generation(b"" if value is _UNCHANGED else _stamp(value), asked)
 
         def unless_changed(probe: Value | None) -> Future[Value | None]:
-            return done(_UNCHANGED) if _stamp(probe) == cached else self._store.read(key)
+            return done(_UNCHANGED) if same_generation(_stamp(probe), cached) else self._store.read(key)
 
         if not cached:
             return self._promised(lambda: self._store.read(key), fill)

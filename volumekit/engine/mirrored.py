@@ -1,26 +1,25 @@
-"""A level read through a disk cache: natively from the copy where all of a piece is there, from the storage else."""
+"""A level read through a disk cache: from the copy where all of a piece is there, from the storage else."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
 from volumekit.cache.mirror import Mirror
-from volumekit.cache.store import CachedStore
-from volumekit.codecs import get_codec
+from volumekit.cache.store import CachedStore, WrittenThrough
 from volumekit.engine.array import ONE, LevelArray, Progress
 from volumekit.engine.drive import Unit, Waitable
-from volumekit.engine.open import open_native
+from volumekit.engine.open import open_bridge
 from volumekit.engine.pieces import Point
-from volumekit.errors import CorruptChunkError
-from volumekit.model.bbox import Bbox
+from volumekit.errors import CorruptChunkError, VolumekitError
+from volumekit.formats.base import Format
+from volumekit.model.level import Level
 from volumekit.model.url import URL
-from volumekit.storage.base import Store
 from volumekit.storage.kvstore import FileStore
 
 
@@ -42,19 +41,28 @@ class MirroredArray(LevelArray):
         self._base, self._mirror = base, mirror
 
     @functools.cached_property
-    def objects(self) -> Store:
+    def objects(self) -> CachedStore:
         """The store of this level's chunks, behind the mirror."""
         return CachedStore(self._base.objects, self._mirror)
 
     @functools.cached_property
-    def _native(self) -> ts.TensorStore | None:
-        flat = self.fmt.flat()
-        level = flat.levels[self.fmt.levels.index(self.level)]
-        local = FileStore(URL(None, "file", self._mirror.root))
-        native = open_native(local, flat, level, self.options)
-        if native is None:
-            get_codec(self.level.codec)
-        return native
+    def _copied(self) -> LevelArray:
+        """The same level in the mirror."""
+        flat, level = _flat(self)
+        store = FileStore(URL(None, "file", self._mirror.root))
+        store.suffixed = False
+        return LevelArray(store, flat, level, replace(self.options, fill_missing=False, lru_bytes=0))
+
+    @functools.cached_property
+    def _bridge(self) -> ts.TensorStore:
+        store = CachedStore(self._base.objects, self._mirror, probed=True)
+        return open_bridge(store, self.fmt, self.level, self.options)
+
+    @functools.cached_property
+    def _merging_bridge(self) -> ts.TensorStore:
+        """The bridge for writing: what is merged comes from the storage."""
+        store = WrittenThrough(self._base.objects, self._mirror)
+        return open_bridge(store, self.fmt, self.level, replace(self.options, fill_missing=True))
 
     def read(
         self,
@@ -67,37 +75,48 @@ class MirroredArray(LevelArray):
     ) -> Unit[NDArray[Any]]:
         """Read a box inside the level's bounds; see `LevelArray.read`."""
         array = yield from super().read(low, high, step, out=out, progress=progress)
-        self._mirror.settle()
+        yield self._mirror.settled()
         return array
+
+    def read_index(self, index: tuple[Any, ...]) -> Unit[NDArray[Any]]:
+        """Read by an index with integer arrays; see `LevelArray.read_index`."""
+        try:
+            voxels = yield from super().read_index(index)
+        except CorruptChunkError as error:
+            self._mirror.forget([error.key or ""])
+            voxels = yield from self._base.read_index(index)
+        yield self._mirror.settled()
+        return voxels
+
+    def _reads_directly(self) -> bool:
+        """Tell that each piece is looked at on its own."""
+        return False
 
     def _read_piece(
         self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Progress | None
     ) -> Unit[None]:
-        if not self._mirror.holds(list(self._touched(low, high))):
-            yield from self._read_directly(low, high, step, out, progress)
-            return
         try:
-            yield from super()._read_piece(low, high, step, out, progress)
-        except CorruptChunkError:
-            yield from self._read_again(low, high, step, out, progress)
+            if self.options.lru_bytes:
+                yield from super()._read_piece(low, high, step, out, progress)
+            elif not (yield from self._read_copy(low, high, step, out)):
+                yield from self._read_directly(low, high, step, out, progress)
+            elif progress is not None:
+                progress(out.nbytes)
+        except CorruptChunkError:  # in the mirror, or in the storage, which knows what to say then
+            self._mirror.forget(self._keys_between(low, high))
+            yield from self._base._read_directly(low, high, step, out, progress)
 
-    def _read_directly(
-        self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Progress | None
-    ) -> Unit[None]:
+    def _read_copy(self, low: Point, high: Point, step: Point, out: NDArray[Any]) -> Unit[bool]:
+        """Read from the mirror; tell whether all was there."""
+        if not self._mirror.holds(self._keys_between(low, high)):
+            return False
         try:
-            yield from super()._read_directly(low, high, step, out, progress)
+            yield from self._copied.read(low, high, step, out=out)
         except CorruptChunkError:
-            yield from self._read_again(low, high, step, out, progress)
-
-    def _read_again(
-        self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Progress | None
-    ) -> Unit[None]:
-        """Forget what the mirror holds of a box, and read the storage itself: it knows whether a chunk is damaged."""
-        self._mirror.forget(self._touched(low, high))
-        yield from self._base._read_directly(low, high, step, out, progress)
-
-    def _touched(self, low: Point, high: Point) -> Iterator[str]:
-        return self.keys(Bbox(low[:3], high[:3]))
+            raise
+        except VolumekitError:  # evicted meanwhile, or there is trouble with the disk
+            return False
+        return True
 
     def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
         """Read through the bridge, which looks at each chunk on its own."""
@@ -109,8 +128,13 @@ class MirroredArray(LevelArray):
         """Write directly: then the very bytes that are stored go to the mirror too."""
         return None
 
-    def read_index(self, index: tuple[Any, ...]) -> Unit[NDArray[Any]]:
-        """Read by an index with integer arrays; see `LevelArray.read_index`."""
-        voxels: NDArray[Any] = yield from super().read_index(index)
-        self._mirror.settle()
-        return np.asarray(voxels)
+
+def is_mirrored(array: LevelArray) -> bool:
+    """Tell whether the chunks of a level can be kept one by one, apart from the files they come from."""
+    flat, level = _flat(array)
+    return flat.container(level) is None
+
+
+def _flat(array: LevelArray) -> tuple[Format, Level]:
+    flat = array.fmt.flat()
+    return flat, flat.levels[array.fmt.levels.index(array.level)]

@@ -56,6 +56,14 @@ TensorStore's own spelling, so that stamps pass through it unchanged.
 """
 
 
+def same_generation(stamp: bytes, other: bytes) -> bool:
+    """Tell whether two stamps are surely of one and the same state of an object.
+
+    Storages that cannot tell, such as web servers without (strong) ETags, always have the same stamp, of one byte.
+    """
+    return stamp == other and (len(stamp) > 1 or stamp == ABSENT)
+
+
 class Store(ABC):
     """Bytes by key.
 
@@ -73,6 +81,8 @@ class Store(ABC):
     headed : bool
         Whether objects have headers, and so are compressed by Content-Encoding rather than behind suffixes; values of
         a commit may then be `storage.headers.Headed`.
+    endpoint : str or None
+        The server, or whatever else says where this is, if the URL alone does not.
     near : bool
         Whether reading a key takes no longer than handing the work to another thread, so that `peek` is the way.
     """
@@ -83,6 +93,7 @@ class Store(ABC):
     conditional: bool = True
     suffixed: bool = False
     headed: bool = False
+    endpoint: str | None = None
     near: bool = False
 
     @abstractmethod

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import posixpath
+import re
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +26,7 @@ _ADAPTERS = {
     "s3": "volumekit.storage.filesystem_s3:S3Filesystem",
     "gs": "volumekit.storage.filesystem_gs:GsFilesystem",
 }
+_PRIVATE = re.compile("key|secret|token|pass|credential|auth|session")
 _PACKAGES = {"smbclient": "smbprotocol", "libarchive": "libarchive-c"}
 
 
@@ -54,6 +58,7 @@ class FsspecStore(Store):
         self.writable, self.listable = self.files.writable, self.files.listable
         self.conditional, self.headed = self.files.conditional, self.files.headed
         self.suffixed = not self.headed
+        self.endpoint = _endpoint(fs, url, self.root)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self.files.loop)
@@ -197,6 +202,17 @@ def _missing(url: URL, error: ImportError) -> MissingExtraError:
     return MissingExtraError(
         f"{url.protocol}:// needs another package ({error}); run: pip install {_PACKAGES.get(name, name)}", url=str(url)
     )
+
+
+def _endpoint(fs: Any, url: URL, root: str) -> str | None:
+    """Return what says where a filesystem is beyond the URL: the server, or a digest of settings; no credentials."""
+    settings = {name: value for name, value in fs.storage_options.items() if not _PRIVATE.search(name)}
+    server = settings.get("endpoint_url") or (settings.get("client_kwargs") or {}).get("endpoint_url")
+    plain = root.strip("/") == url.path.strip("/")
+    if plain and (server or not settings or {"s3", "gs"} & set(protocols(fs))):
+        return server
+    facts = json.dumps([protocols(fs), root, settings], sort_keys=True, default=str)
+    return hashlib.blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _adapter(fs: Any) -> type[Filesystem]:

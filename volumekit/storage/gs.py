@@ -124,7 +124,7 @@ class GsStore(BucketStore):
     """
 
     def __init__(self, url: URL, settings: GsSettings) -> None:
-        self.place, self.settings = url, settings
+        self.place, self.settings, self.endpoint = url, settings, settings.endpoint
         self.listable = all(login.askable for login in settings.logins)
         super().__init__(str(url), [settings.way(login) for login in settings.logins], settings.root)
 

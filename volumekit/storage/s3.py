@@ -140,6 +140,7 @@ class S3Store(BucketStore):
 
     def __init__(self, url: URL, settings: S3Settings) -> None:
         self.place, self.settings, self.conditional = url, settings, settings.conditional
+        self.endpoint = settings.endpoint
         super().__init__(
             str(url), [Way(login.source, settings.spec(login)) for login in settings.logins], settings.root
         )

@@ -34,6 +34,7 @@ class Wrapper(Store):
     def __init__(self, base: Store) -> None:
         self.url, self.writable, self.listable = base.url, base.writable, base.listable
         self.conditional, self.suffixed = base.conditional, base.suffixed
+        self.endpoint = base.endpoint
         self._base = base
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.cache.mirror import Mirror, Stats
 from volumekit.cache.options import Cache, folder_of
+from volumekit.cache.repair import exists
+from volumekit.cache.store import CachedStore
 from volumekit.engine.array import Progress
 from volumekit.engine.drive import Unit, overlap, run
 from volumekit.engine.mirrored import MirroredArray
 from volumekit.errors import OptionError
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
-from volumekit.storage.base import then
 from volumekit.volume.progress import progress_bar
 
 if TYPE_CHECKING:
-    from volumekit.cache.index import Entry
+    from volumekit.cache.entry import Entry
     from volumekit.volume.volume import Volume
 
 _IN_FLIGHT = 64
@@ -44,58 +46,75 @@ class VolumeCache:
 
     @enabled.setter
     def enabled(self, value: Any) -> None:
-        volume = self._volume
-        old = volume._options.cache
-        cache = old if value is True and old is not None else Cache.of(value)
-        volume._options = replace(volume._options, cache=cache)
+        volume, chosen = self._volume, self._chosen
+        cache = chosen if value is True else Cache.of(value)
+        volume._options, volume._last_cache = replace(volume._options, cache=cache), cache or chosen
         volume._forget()
+
+    @property
+    def _chosen(self) -> Cache:
+        """The cache that is enabled, or was, or would be."""
+        return self._volume._options.cache or self._volume._last_cache or Cache()
+
+    @property
+    def _folder(self) -> str:
+        return folder_of(self._volume._url, self._volume._store.endpoint)
 
     @property
     def path(self) -> str:
         """The folder of this dataset in the cache directory; it opens as a volume by itself."""
-        cache = self._volume._options.cache or Cache()
-        return str(Path(cache.directory) / folder_of(self._volume._url, self._volume._store))
+        return str(Path(self._chosen.directory) / self._folder)
 
-    def _mirror(self) -> Mirror:
-        volume = self._volume
-        found = volume._mirror()
-        if found is None:
-            found = Mirror(Cache(), folder_of(volume._url, volume._store))
+    def _mirror(self) -> Mirror | None:
+        """Return the mirror, also if it is not enabled, unless there is none."""
+        found = self._volume._mirror()
+        with contextlib.suppress(OSError):
+            if found is None and exists(self._chosen.directory):
+                return Mirror(self._chosen, self._folder)
         return found
 
-    def _entries(self, mip: Any, *, all_mips: bool) -> dict[str, Entry]:
+    def _held(self, mip: Any, *, all_mips: bool) -> list[dict[str, Entry]]:
+        """Return what is there, mip by mip, by the name in the level's folder."""
         mirror, volume = self._mirror(), self._volume
-        mips = volume.available_mips if all_mips else [volume.mip if mip is None else volume.to_mip(mip)]
-        found: dict[str, Entry] = {}
-        for number in mips:
-            level = volume.levels[number]
-            prefix = volume._format.flat().prefix(level)
-            found.update(mirror.entries("" if prefix is None else prefix))
-        return found
+        numbers = volume.available_mips if all_mips else [volume.mip if mip is None else volume.to_mip(mip)]
+        held: list[dict[str, Entry]] = []
+        for number in numbers:
+            prefix = volume._format.flat().prefix(volume.levels[number]) or ""
+            entries = {} if mirror is None else mirror.entries(prefix)
+            held.append({key.removeprefix(prefix): entry for key, entry in entries.items()})
+        return held
 
-    def list(self, mip: Any = None, *, all_mips: bool = False) -> list[str]:
-        """Return the keys of the chunks in the cache.
+    def list(self, mip: Any = None, *, all_mips: bool = False) -> list[Any]:
+        """Return the names of the chunks in the cache, within the folder of the mip.
 
         Parameters
         ----------
         mip : int or sequence of float, optional
             Default: the current one.
         all_mips : bool
-            Of all mips.
+            Return a list for each mip.
+
+        Returns
+        -------
+        list of str, or list of list of str
         """
-        return sorted(self._entries(mip, all_mips=all_mips))
+        names = [sorted(held) for held in self._held(mip, all_mips=all_mips)]
+        return names if all_mips else names[0]
 
-    def num_files(self, mip: Any = None, *, all_mips: bool = False) -> int:
-        """Return the number of chunks in the cache; parameters as for `list`."""
-        return len(self._entries(mip, all_mips=all_mips))
+    def num_files(self, mip: Any = None, *, all_mips: bool = False) -> Any:
+        """Return the number of chunks in the cache, an int; with ``all_mips`` a list of them, one for each mip."""
+        numbers = [len(held) for held in self._held(mip, all_mips=all_mips)]
+        return numbers if all_mips else numbers[0]
 
-    def num_bytes(self, mip: Any = None, *, all_mips: bool = False) -> int:
-        """Return the bytes of the chunks in the cache; parameters as for `list`."""
-        return sum(entry.size for entry in self._entries(mip, all_mips=all_mips).values())
+    def num_bytes(self, mip: Any = None, *, all_mips: bool = False) -> Any:
+        """Return the bytes of the chunks in the cache, an int; with ``all_mips`` a list of them, one for each mip."""
+        sizes = [sum(entry.size for entry in held.values()) for held in self._held(mip, all_mips=all_mips)]
+        return sizes if all_mips else sizes[0]
 
     def stats(self) -> Stats:
         """Return how many chunks and bytes came from the cache and from the storage, since the volume was opened."""
-        return self._mirror().stats
+        mirror = self._volume._mirror()
+        return Stats() if mirror is None else mirror.stats
 
     def flush(self, preserve: Any = None) -> None:
         """Remove all chunks of this dataset from the cache.
@@ -105,9 +124,10 @@ class VolumeCache:
         preserve : Bbox or slices, optional
             Chunks that touch this box are kept, at every mip. In voxels of mip 0, or with a unit.
         """
-        kept = set() if preserve is None else set(self._touching(preserve, self._volume.available_mips))
         mirror = self._mirror()
-        mirror.forget(key for key in mirror.entries() if key not in kept)
+        if mirror is not None:
+            kept = set() if preserve is None else set(self._touching(preserve, self._volume.available_mips))
+            mirror.forget(key for key in mirror.noted() if key not in kept)
 
     def flush_region(self, region: Any, mips: Sequence[Any] | None = None) -> None:
         """Remove the chunks that touch a box from the cache.
@@ -117,13 +137,13 @@ class VolumeCache:
         region : Bbox or slices
             In voxels of mip 0, or with a unit.
         mips : sequence of int or of voxel sizes, optional
-            At which mips; default: all.
+            At which mips; default: the current one.
         """
-        volume = self._volume
-        numbers = volume.available_mips if mips is None else [volume.to_mip(mip) for mip in mips]
-        mirror = self._mirror()
-        mirror.settle()
-        mirror.forget(self._touching(region, numbers))
+        volume, mirror = self._volume, self._mirror()
+        numbers = [volume.mip] if mips is None else [volume.to_mip(mip) for mip in mips]
+        if mirror is not None:
+            noted = mirror.noted()
+            mirror.forget(key for key in self._touching(region, numbers) if key in noted)
 
     def _touching(self, box: Any, mips: Sequence[int]) -> Iterator[str]:
         volume = self._volume
@@ -147,32 +167,35 @@ class VolumeCache:
         Raises
         ------
         OptionError
-            If the cache is not enabled.
+            If the cache is not enabled, or nothing of this kind of dataset can be kept.
         PermissionDeniedError, StorageError
             If a chunk cannot be fetched.
         """
         volume = self._volume
         number = volume.mip if mip is None else volume.to_mip(mip)
         array = volume.array(number)
-        if not isinstance(array, MirroredArray):
+        if not self.enabled:
             raise OptionError("the cache is not enabled; open the volume with cache=True", url=volume.cloudpath)
+        if not isinstance(array, MirroredArray):
+            raise OptionError("the chunks of these data cannot be kept apart from their files", url=volume.cloudpath)
         chosen = volume._grid_box(box, array.level)
         wanted = volume.progress if progress is None else progress
         with progress_bar(_nbytes(chosen, array.level), "Fetching", wanted) as report:
             x, y, z = array.level.chunk[:3]
             share = _nbytes(Bbox((0, 0, 0), (x, y, z)), array.level)
-            run(overlap((_fetch(array, key, share, report) for key in array.keys(chosen)), depth=_IN_FLIGHT))
-        self._mirror().settle()
+            run(overlap((_bring(array.objects, key, share, report) for key in array.keys(chosen)), depth=_IN_FLIGHT))
+        if (mirror := self._mirror()) is not None:
+            mirror.settled().result()
 
     def __repr__(self) -> str:
         if not self.enabled:
             return "VolumeCache(not enabled)"
-        count, size = self.num_files(all_mips=True), self.num_bytes(all_mips=True)
+        count, size = sum(self.num_files(all_mips=True)), sum(self.num_bytes(all_mips=True))
         return f"VolumeCache({count:,} chunks, {size / 1e6:,.1f} MB, {self.path!r})"
 
 
-def _fetch(array: MirroredArray, key: str, nbytes: int, report: Progress | None) -> Unit[None]:
-    yield then(array.objects.read(key), lambda value: None)
+def _bring(objects: CachedStore, key: str, nbytes: int, report: Progress | None) -> Unit[None]:
+    yield objects.bring(key)
     if report is not None:
         report(nbytes)
 

@@ -13,7 +13,7 @@ from volumekit.formats.precomputed.create import check_info, coarser_scale, enco
 from volumekit.formats.precomputed.sharding import scale_sharding
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
-from volumekit.storage.base import ABSENT
+from volumekit.storage.base import ABSENT, Store
 from volumekit.storage.headers import JSON, Headed, Headers, cache_control
 from volumekit.volume.geometry import Geometry
 from volumekit.volume.source import open_source, read_format, remembered
@@ -21,6 +21,11 @@ from volumekit.volume.source import open_source, read_format, remembered
 
 class Metadata(Geometry):
     """Info and provenance of a volume."""
+
+    @property
+    def _remembered(self) -> Store:
+        """The store of metadata; with a cache, it answers also when the storage cannot be reached."""
+        return remembered(self._store, self._url, self._options.cache)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -151,13 +156,14 @@ class Metadata(Geometry):
             key = self._format.note
             if key in objects and self._provenance is not None:
                 objects = {**objects, key: self._format.noted(objects[key], self._provenance)}  # noqa: PLW2901
-            self._store.commit(self._described(objects)).result()
+            self._remembered.commit(self._described(objects)).result()
         self._draft = False
+        self._mirror()
 
     def refresh_info(self) -> dict[str, Any]:
         """Read the info again, and forget edits."""
-        store, how = remembered(self._store, self._url, self._options.cache), self._options
-        self._format = read_format(store, self._url, options=how.storage_options, at=how.at)
+        how = self._options
+        self._format = read_format(self._remembered, self._url, options=how.storage_options, at=how.at)
         self._parsed = None
         self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()
@@ -185,7 +191,7 @@ class Metadata(Geometry):
 
     def _read_provenance(self) -> Provenance:
         key = self._format.note
-        value = self._store.read(key or "provenance").result()
+        value = self._remembered.read(key or "provenance").result()
         if value is None:
             return Provenance()
         return Provenance.from_json(value.data if key is None else self._format.provenance(value.data) or {})
@@ -211,12 +217,12 @@ class Metadata(Geometry):
         self.provenance.validate()
         text, key = self.provenance.serialize(), self._format.note
         if key is None:
-            self._store.commit(self._described({"provenance": text.encode()})).result()
+            self._remembered.commit(self._described({"provenance": text.encode()})).result()
             return
-        value = self._store.read(key).result()
+        value = self._remembered.read(key).result()
         data = self._format.noted(None if value is None else value.data, self.provenance)
         stamp = ABSENT if value is None else value.stamp
-        self._store.commit(self._described({key: data}), stamp).result()
+        self._remembered.commit(self._described({key: data}), stamp).result()
 
     def _described(self, objects: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Return metadata with headers, where objects have them: JSON that nobody keeps unasked."""

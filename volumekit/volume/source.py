@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from volumekit.cache.options import Cache, folder_of
-from volumekit.cache.store import RememberedStore
+from volumekit.cache.remembered import RememberedStore
 from volumekit.errors import (
     DatasetNotFoundError,
     ImageStackError,
@@ -90,7 +90,7 @@ def remembered(store: Store, url: URL, cache: Cache | None) -> Store:
     """Return the store of a dataset's metadata: with a cache, it answers also when the storage cannot be reached."""
     if cache is None:
         return store
-    return RememberedStore(store, posixpath.join(cache.directory, folder_of(url, store)))
+    return RememberedStore(store, posixpath.join(cache.directory, folder_of(url, store.endpoint)))
 
 
 def split_selector(url: URL) -> tuple[URL, str | None]:

@@ -15,7 +15,7 @@ import numpy as np
 from volumekit.cache.mirror import Mirror
 from volumekit.cache.options import Cache, folder_of
 from volumekit.engine.array import LevelArray
-from volumekit.engine.mirrored import MirroredArray
+from volumekit.engine.mirrored import MirroredArray, is_mirrored
 from volumekit.engine.options import IOOptions
 from volumekit.errors import OptionError, ReadOnlyError, ScaleUnavailableError
 from volumekit.formats.base import Format
@@ -164,6 +164,7 @@ class State:
     _parsed: Any
     _draft: bool = False
     _copy: Mirror | None = None
+    _last_cache: Cache | None = None
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -208,7 +209,7 @@ class State:
             level = self._level(key[0])
             found = LevelArray(self._store, self._format, level, self._io_options(level, fill_missing))
             mirror = self._mirror()
-            if mirror is not None and level.error is None:
+            if mirror is not None and is_mirrored(found):
                 found = MirroredArray(found, mirror)
             self._arrays[key] = found
         return found
@@ -218,10 +219,10 @@ class State:
         cache = self._options.cache
         if cache is None:
             return None
-        folder = folder_of(self._url, self._store)
+        folder = folder_of(self._url, self._store.endpoint)
         if self._copy is None or (self._copy.cache, self._copy.folder) != (cache, folder):
             self._copy = Mirror(cache, folder)
-            self._copy.describe(self._format.flat().metadata())
+        self._copy.describe(self._format.flat().metadata())
         return self._copy
 
     def _io_options(self, level: Level, fill_missing: bool | None) -> IOOptions:

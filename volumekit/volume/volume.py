@@ -294,6 +294,8 @@ class Volume(Stored, Metadata, Arrays):
             return
         for mip in self.available_mips:
             clear(self.array(mip))
+        if self.cache.enabled:
+            self.cache.flush()
 
     def transfer_to(self, cloudpath: Any, bbox: Any = None, mip: Any = None, **how: Any) -> Volume:
         """Copy this volume, or a box of it, to another place; see `volumekit.transfer`.
