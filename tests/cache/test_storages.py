@@ -10,6 +10,7 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.dirfs import DirFileSystem
 
 from tests.cache.conftest import CHUNKS
 from volumekit import Cache, Volume
@@ -259,3 +260,17 @@ def test_no_credentials_in_the_directory(web, served, tmp_path):
     assert not any("topsecret" in str(path) for path in tmp_path.rglob("*"))
     for path in (tmp_path / "cache").rglob("*"):
         assert not path.is_file() or b"topsecret" not in path.read_bytes()
+
+
+def test_filesystems_of_one_name_do_not_mix(tmp_path, voxels):
+    folders = []
+    for n, fill in enumerate((voxels, 255 - voxels)):
+        fs = DirFileSystem(str(tmp_path / str(n)), fs=fsspec.filesystem("file"))
+        options = {"filesystem": fs}
+        Volume.from_numpy(fill, "dir://brain/v", chunk_size=(32, 32, 32), storage_options=options, progress=False)
+        how = {"cache": Cache(tmp_path / "cache", revalidate="never"), "storage_options": options, "progress": False}
+        for _ in range(2):
+            volume = Volume("dir://brain/v", **how)
+            np.testing.assert_array_equal(volume[:], fill)
+        folders.append(volume.cache.path)
+    assert len(set(folders)) == 2
