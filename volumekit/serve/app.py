@@ -12,12 +12,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
+from volumekit.errors import OptionError
 from volumekit.serve.settings import Settings
 from volumekit.serve.site import Site
 from volumekit.serve.sources import distinct, read_sources
 
 EXPOSED = ("Content-Range", "Content-Length", "Content-Encoding", "ETag", "Accept-Ranges")
 _DAY = 86400
+VARIABLE = "VOLUMEKIT_SOURCES"
 
 
 def create_app(sources: Iterable[Any], settings: Settings | None = None) -> Starlette:
@@ -40,17 +42,45 @@ def create_app(sources: Iterable[Any], settings: Settings | None = None) -> Star
     OptionError
         If two sources have the same name, or one cannot be opened.
     """
-    settings = settings or Settings()
-    site = Site(distinct(sources), settings)
-    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(settings))
-    app.state.site = site
-    return app
+    return _around(Site(distinct(sources), settings or Settings()))
 
 
 def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
-    """Return the application that a sources file describes; ``changes`` go before its settings."""
+    """Return the application that a sources file describes.
+
+    Changes of its sources are noticed while it runs; those of its settings are not.
+
+    Parameters
+    ----------
+    path : path
+        See `serve.sources.read_sources`.
+    **changes
+        Settings that go before those of the file.
+    """
     sources, given = read_sources(path)
-    return create_app(sources, Settings.of({**given, **changes}))
+    return _around(Site(sources, Settings.of({**given, **changes}), file=path))
+
+
+def from_environment() -> Starlette:
+    """Return the application of the sources file that ``VOLUMEKIT_SOURCES`` names.
+
+    ``uvicorn --factory volumekit.serve.app:from_environment`` runs it.
+
+    Raises
+    ------
+    OptionError
+        If the variable is not set, or a source in the file cannot be served.
+    """
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise OptionError(f"set the environment variable {VARIABLE} to a sources file")
+    return app_from_file(path)
+
+
+def _around(site: Site) -> Starlette:
+    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(site.settings))
+    app.state.site = site
+    return app
 
 
 def _layers(settings: Settings) -> list[Middleware]:

@@ -5,8 +5,11 @@ An ASGI application of its own; `serve.app` puts Starlette's layers around it.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
+import os
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -16,11 +19,13 @@ from volumekit.serve.answer import Answer, Headers, Receive, Scope, Send, failur
 from volumekit.serve.dataset import Dataset
 from volumekit.serve.index import index
 from volumekit.serve.settings import Settings
-from volumekit.serve.sources import ZARR, Source
+from volumekit.serve.sources import ZARR, Source, read_sources
 
 _LOG = logging.getLogger("volumekit.serve")
 _TOKEN = "~"
 _PAGES = "-"
+RELOOK = 1.0
+"""Seconds after which the sources file is looked at again."""
 
 
 class Site:
@@ -32,6 +37,8 @@ class Site:
         What to serve.
     settings : Settings
         How.
+    file : path, optional
+        The sources file; it is read again when it changes.
 
     Raises
     ------
@@ -39,11 +46,42 @@ class Site:
         If a source cannot be opened; names it.
     """
 
-    def __init__(self, sources: Iterable[Source], settings: Settings) -> None:
+    def __init__(
+        self, sources: Iterable[Source], settings: Settings, *, file: str | os.PathLike[str] | None = None
+    ) -> None:
         self.settings = settings
         self._executor = ThreadPoolExecutor(settings.decodes, thread_name_prefix="volumekit-serve")
-        self.datasets = {source.name: Dataset(source, self._executor) for source in sources}
-        self._depth = max((name.count("/") + 1 for name in self.datasets), default=1)
+        self.datasets: dict[str, Dataset] = {}
+        self._file, self._looked, self._seen = file, time.monotonic(), _changed(file)
+        self._lock = asyncio.Lock()
+        self._open(sources)
+
+    def _open(self, sources: Iterable[Source]) -> None:
+        """Open what is not open yet, and let go of what is no longer a source."""
+        before, found = self.datasets, {}
+        for source in sources:
+            known = before.get(source.name)
+            same = known is not None and known.source == source
+            found[source.name] = known if known is not None and same else Dataset(source, self._executor)
+        self.datasets = found
+        self._depth = max((name.count("/") + 1 for name in found), default=1)
+
+    async def _follow(self) -> None:
+        """Read the sources file again if it changed since it was last looked at."""
+        if self._file is None or time.monotonic() - self._looked < RELOOK:
+            return
+        async with self._lock:
+            self._looked = time.monotonic()
+            seen = _changed(self._file)
+            if seen != self._seen:
+                self._seen = seen
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._reread, self._file)
+
+    def _reread(self, file: str | os.PathLike[str]) -> None:
+        try:
+            self._open(read_sources(file)[0])
+        except (VolumekitError, OSError) as error:
+            _LOG.warning("the sources stay as they were: %s", error)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -54,6 +92,7 @@ class Site:
         headers: Headers = dict(scope["headers"])
         head = scope["method"] == "HEAD"
         try:
+            await self._follow()
             answer = self._refusal(scope) or await self._routed(scope, headers, head=head)
         except MissingChunkError:
             answer = not_found()
@@ -118,6 +157,15 @@ class Site:
         if kind == "thumbnail" and name.endswith(".png") and dataset is not None:
             return await dataset.thumbnail(headers)
         return not_found()
+
+
+def _changed(file: str | os.PathLike[str] | None) -> tuple[int, ...]:
+    """Return what tells one version of a file from another."""
+    try:
+        facts = os.stat(file or "")  # noqa: PTH116
+    except OSError:
+        return ()
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
 def _told(error: VolumekitError, status: HTTPStatus, text: str) -> Answer:
