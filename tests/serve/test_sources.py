@@ -94,7 +94,7 @@ def test_json_and_toml_with_settings(tmp_path, brain):
     app = app_from_file(tmp_path / "s.toml", token="secret")
     assert app.state.site.settings.prefix == "/data"
     assert app.state.site.settings.token == "secret"
-    assert list(app.state.site.datasets) == ["a"]
+    assert list(app.state.site.catalog.datasets) == ["a"]
 
 
 def test_options_of_a_source(tmp_path):

@@ -39,7 +39,12 @@ def ask(sources):
     application = validator(wsgi.make(sources))
 
     def ask(path, method="GET", **headers):
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1"), "QUERY_STRING": "", "SCRIPT_NAME": ""}
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path.encode().decode("latin-1"),
+            "QUERY_STRING": "",
+            "SCRIPT_NAME": "",
+        }
         setup_testing_defaults(environ)
         environ |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         told = []
@@ -111,7 +116,7 @@ def test_without_a_file(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::wsgiref.validate.WSGIWarning")
 def test_the_file_is_read_again(ask, sources, monkeypatch, caplog):
-    monkeypatch.setattr("volumekit.serve.site.RELOOK", 0.0)
+    monkeypatch.setattr("volumekit.serve.catalog.RELOOK", 0.0)
     assert ask("/lab/two/info")[0] == 404
     content = json.loads(sources.read_text())
     content["sources"].append({"name": "two", "directory": "brain"})

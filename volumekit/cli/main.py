@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": "Serve volumes over HTTP to Neuroglancer and everything else that reads precomputed or OME-Zarr.",
     "transfer": "Copy a volume or a part of it, chunk by chunk.",
     "verify": "Compare two volumes voxel by voxel.",
+    "view": "Show volumes over each other in Neuroglancer, or save a picture of that.",
     "info": "Tell what a volume is: levels, sizes, encodings.",
 }
 """What each command does; the module ``cli/<name>.py`` holds it as ``command``."""

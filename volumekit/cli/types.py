@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 else:
     _Type = click.ParamType
 
+_PAIR = re.compile(r"([1-9]\d{0,4})[,x]([1-9]\d{0,4})")
 _SPAN = re.compile(r"(-?\d{1,19})?:(-?\d{1,19})?")
 
 
@@ -54,6 +55,19 @@ class Three(_Type):
         if self.positive and not all(0 < n < math.inf for n in numbers):
             self.fail(f"{value!r} is not possible: each number is above 0", param, ctx)
         return numbers
+
+
+class Two(_Type):
+    """Two positive whole numbers, such as the width and the height of a picture."""
+
+    name = "W,H"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Parse the text."""
+        match = _PAIR.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            self.fail(f"{value!r} is not two numbers like 1000,700", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 class Box(_Type):
@@ -111,6 +125,7 @@ class Known(_Type):
 
 
 INTEGERS = Three(int)
+COUNTS_OF_TWO = Two()
 COUNTS = Three(int, positive=True)
 SIZES = Three(float, positive=True)
 ENCODING = Known("volumekit.codecs", "CODECS")

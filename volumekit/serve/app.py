@@ -13,9 +13,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
 from volumekit.errors import OptionError
+from volumekit.serve.catalog import Catalog
 from volumekit.serve.settings import Settings
 from volumekit.serve.site import Site
-from volumekit.serve.sources import distinct, read_sources
+from volumekit.serve.sources import Source, distinct, read_sources
 
 EXPOSED = ("Content-Range", "Content-Length", "Content-Encoding", "ETag", "Accept-Ranges")
 _DAY = 86400
@@ -42,7 +43,7 @@ def create_app(sources: Iterable[Any], settings: Settings | None = None) -> Star
     OptionError
         If two sources have the same name, or one cannot be opened.
     """
-    return _around(Site(distinct(sources), settings or Settings()))
+    return _around(distinct(sources), settings or Settings())
 
 
 def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
@@ -58,7 +59,7 @@ def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
         Settings that go before those of the file.
     """
     sources, given = read_sources(path)
-    return _around(Site(sources, Settings.of({**given, **changes}), file=path))
+    return _around(sources, Settings.of({**given, **changes}), path)
 
 
 def from_environment() -> Starlette:
@@ -77,8 +78,9 @@ def from_environment() -> Starlette:
     return app_from_file(path)
 
 
-def _around(site: Site) -> Starlette:
-    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(site.settings))
+def _around(sources: Iterable[Source], settings: Settings, file: str | os.PathLike[str] | None = None) -> Starlette:
+    site = Site(Catalog(sources, decodes=settings.decodes, file=file), settings)
+    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(settings))
     app.state.site = site
     return app
 

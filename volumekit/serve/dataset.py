@@ -52,6 +52,14 @@ class Dataset:
         self._thumbnail: Document | None = None
         self._checked = time.monotonic()
 
+    def take(self, volume: Volume) -> bool:
+        """Show an open volume as it is now, if it is the one that is shown here; tell whether it is."""
+        shown = self.source.volume
+        if shown is None or shown != volume or shown._options != volume._options:
+            return False
+        self._show(confined(volume))
+        return True
+
     async def answer(self, key: str, headers: Headers, *, head: bool = False) -> Answer:
         """Return what is at a path below ``/NAME/``."""
         if key == "info":

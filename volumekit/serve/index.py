@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from importlib.util import find_spec
 from urllib.parse import quote
 
 from volumekit import __version__
@@ -39,9 +40,11 @@ def _row(dataset: Dataset, base: str) -> str:
     title, links = html.escape(dataset.name), html.escape(f"{base}/{name}", quote=True)
     size = " × ".join(f"{n:,}" for n in volume.levels[0].shape[:3])
     voxel = " × ".join(f"{n:g}" for n in volume.levels[0].resolution)
+    page = html.escape(f"{base}/-/view/{name}", quote=True)
+    view = f"<a href='{page}'>view</a> " if find_spec("neuroglancer") else ""
     picture = html.escape(f"{base}/-/thumbnail/{name}.png", quote=True)
     return (
         f"<tr><td><img alt='' src='{picture}'></td><td><b>{title}</b><br>{size} voxels of {voxel} nm,"
         f" {len(volume.levels)} level(s), {html.escape(str(volume.levels[0].dtype))}, {volume.layer_type}<br>"
-        f"<a href='{links}/info'>precomputed</a> <a href='{links}.zarr/zarr.json'>OME-Zarr</a></td></tr>"
+        f"{view}<a href='{links}/info'>precomputed</a> <a href='{links}.zarr/zarr.json'>OME-Zarr</a></td></tr>"
     )

@@ -48,9 +48,8 @@ class Server:
         ``http://host:port`` and the prefix, and the token if there is one, without a slash at the end.
     """
 
-    def __init__(self, app: Starlette, sources: Iterable[Source], settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, app: Starlette, settings: Settings, listener: socket.socket) -> None:
         self.app, self.settings = app, settings
-        self._sources = {source.name: source for source in sources}
         self._listener = listener
         self.url = address(listener, settings)
         self._server = _uvicorn(app, settings)
@@ -75,7 +74,7 @@ class Server:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the datasets."""
-        return tuple(self._sources)
+        return tuple(self.app.state.site.catalog.datasets)
 
     def source(self, name: str | None = None, *, format: str = "precomputed") -> str:  # noqa: A002
         """Return the URL of a dataset, as Neuroglancer and `Volume` take it.
@@ -88,9 +87,9 @@ class Server:
             How it is shown.
         """
         if name is None:
-            (name,) = self._sources
-        if name not in self._sources:
-            raise OptionError(f"nothing is served as {name!r}; there is {', '.join(self._sources)}")
+            (name,) = self.names
+        if name not in self.names:
+            raise OptionError(f"nothing is served as {name!r}; there is {', '.join(self.names)}")
         if format not in ("precomputed", "zarr"):
             raise OptionError(f"format is {format!r}; it is precomputed or zarr")
         return f"{format}://{self.url}/{quote(name)}{ZARR if format == 'zarr' else ''}"
@@ -168,7 +167,7 @@ def serve(
     recipe = Recipe(distinct(sources), settings)
     listener = listen(bind, port)
     try:
-        return Server(_made(recipe), recipe.sources, settings, listener)
+        return Server(_made(recipe), settings, listener)
     except BaseException:
         listener.close()
         raise

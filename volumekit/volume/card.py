@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from volumekit.errors import VolumekitError
+from volumekit.registry import load
+from volumekit.volume.showing import in_notebook
 
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
@@ -35,7 +38,7 @@ def card(volume: Volume) -> str:
     image = f"<td>{image_tag(picture)}</td>" if picture is not None else ""
     return (
         f"<table><tr>{image}<td style='text-align:left;vertical-align:top'>{head}<br>{html.escape(kind)}"
-        f"{_levels(volume)}</td></tr></table>"
+        f"{_levels(volume)}{_grid(volume)}{_link(volume)}</td></tr></table>"
     )
 
 
@@ -53,6 +56,25 @@ def _levels(volume: Volume) -> str:
         )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table>{''.join(rows)}</table>"
+
+
+def _grid(volume: Volume) -> str:
+    """Tell how many chunks the current mip consists of."""
+    level = volume._level()
+    counts = [-(-n // size) for n, size in zip(level.shape, level.chunk, strict=False)][:3]
+    shards = "" if level.sharding is None else ", in shards"
+    return f"<small>{' × '.join(f'{n:,}' for n in counts)} = {math.prod(counts):,} chunks{shards}</small>"
+
+
+def _link(volume: Volume) -> str:
+    """Return a link to the viewer, which runs in this process; only notebooks have somebody to click on it."""
+    if not in_notebook():
+        return ""
+    try:
+        url = load("volumekit.view.viewer:link[view]")(volume)  # by name: it stands upon volumes
+    except VolumekitError:
+        return ""
+    return f" <a href='{html.escape(url, quote=True)}' target='_blank'>view</a>"
 
 
 def thumbnail(volume: Volume) -> Any:

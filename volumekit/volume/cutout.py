@@ -256,3 +256,23 @@ class VolumeCutout(np.ndarray[Any, Any]):
         from volumekit.volume.pictures import save_images
 
         return save_images(self, directory, axis=axis, channel=channel, image_format=image_format)
+
+    def show(self, *, x: int | None = None, y: int | None = None, z: int | None = None, **how: Any) -> list[Any]:
+        """Draw slices with matplotlib, in true proportions and with a scale bar.
+
+        Parameters
+        ----------
+        x, y, z : int, optional
+            Where to cut, in global voxels; one panel for each. None of them: a cutout that is one voxel thick as it is,
+            any other one across all three axes through the middle.
+        **how
+            ``channel``, ``range``, ``ax``: as for `Volume.plot`.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+            One for each panel.
+        """
+        from volumekit.volume.plotting import plot_cutout
+
+        return plot_cutout(self, {"x": x, "y": y, "z": z}, **how)

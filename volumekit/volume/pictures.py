@@ -65,7 +65,7 @@ def save_images(
     if axis not in _AXES or len(axis) != 1:
         raise OptionError(f"axis is {axis!r}; it is x, y or z")
     suffix = _suffix(image_format)
-    voxels = _voxels(cutout)
+    voxels = voxels_of(cutout)
     if channel is not None and not 0 <= channel < voxels.shape[3]:
         raise OptionError(f"channel is {channel}; the cutout has {voxels.shape[3]}, counted from 0")
     shown = voxels if channel is None else voxels[..., channel : channel + 1]
@@ -94,7 +94,7 @@ def _suffix(image_format: str) -> str:
     return _SUFFIXES.get(image_format.upper(), image_format.lower())
 
 
-def _voxels(cutout: VolumeCutout) -> NDArray[Any]:
+def voxels_of(cutout: VolumeCutout) -> NDArray[Any]:
     """Return the array as (x, y, z, channel), whatever axes were dropped, added or exchanged."""
     array: NDArray[Any] = cutout.view(np.ndarray)
     if cutout._place is not None:

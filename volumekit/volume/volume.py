@@ -26,12 +26,13 @@ from volumekit.volume.cached import VolumeCache
 from volumekit.volume.create import Description, describe, new_format, refuse, storable
 from volumekit.volume.metadata import Metadata
 from volumekit.volume.places import place_of
+from volumekit.volume.showing import Showing
 from volumekit.volume.source import open_source, resolve
 from volumekit.volume.state import Options, compression
 from volumekit.volume.stored import Stored
 
 
-class Volume(Stored, Metadata, Arrays):
+class Volume(Stored, Metadata, Arrays, Showing):
     """A volumetric dataset that is read and written like a NumPy array.
 
     Parameters

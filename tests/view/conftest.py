@@ -1,0 +1,3 @@
+from tests.serve.conftest import running
+
+__all__ = ["running"]

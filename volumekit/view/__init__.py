@@ -1,0 +1,1 @@
+"""Looking at volumes: the Neuroglancer page, and pictures of it."""
