@@ -17,14 +17,21 @@ ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [
     "README.md",
+    "docs/view.md",
     "docs/volume.md",
     "docs/arrays.md",
     "docs/cache.md",
     "docs/convert.md",
     "docs/doctor.md",
+    "docs/serve.md",
     "docs/sharding.md",
     "docs/storage.md",
 ]
+
+
+@pytest.fixture(autouse=True)
+def figures_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
 
 
 @pytest.fixture

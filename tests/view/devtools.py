@@ -18,17 +18,17 @@ from volumekit.view.browser import HOW_TO_GET_IT, Browser, find_browser
 needs_browser = pytest.mark.skipif(find_browser() is None, reason=f"there is no headless browser: {HOW_TO_GET_IT}")
 
 FLAGS = ("--remote-debugging-port=0", "--remote-allow-origins=*")
-READY = "typeof viewer !== 'undefined' && viewer.isReady()"
+LOADED = "typeof viewer !== 'undefined' && Boolean(viewer.display)"
 FAILED, ON_GPU = 54, 0
-EXAMINE = """(async () => {
+EXAMINE = f"""(async () => {{
   const sources = await viewer.chunkQueueManager.getStatistics();
   let failed = 0, drawn = 0;
-  for (const [, numbers] of sources) { failed += numbers[%d]; drawn += numbers[%d]; }
+  for (const [, numbers] of sources) {{ failed += numbers[{FAILED}]; drawn += numbers[{ON_GPU}]; }}
   const errors = viewer.layerManager.managedLayers.flatMap(layer => layer.layer.dataSources)
     .map(source => source.loadState && source.loadState.error && source.loadState.error.message).filter(Boolean);
   const panels = [...viewer.display.panels].map(panel => panel.element.getBoundingClientRect().toJSON());
-  return JSON.stringify({ready: viewer.isReady(), failed, drawn, errors, panels});
-})()""" % (FAILED, ON_GPU)
+  return JSON.stringify({{ready: viewer.isReady(), failed, drawn, errors, panels}});
+}})()"""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Seen:
 
 
 def examine(url, *, patience=60.0):
-    """Open a page in a browser of its own; return what it shows once it is ready, or at the end of patience."""
+    """Open a page in a browser of its own; return what it shows once it is ready, or something failed."""
     with Browser(url, flags=FLAGS) as browser:
         return asyncio.run(_examine(browser, patience))
 
@@ -64,13 +64,15 @@ async def _examine(browser, patience):
     tools = Tools(page, seen)
     for domain in ("Runtime", "Log", "Network"):
         await tools.ask(f"{domain}.enable")
-    while not seen.ready and time.monotonic() < end:
+    while not (seen.ready or seen.failed or seen.errors) and time.monotonic() < end:
         await asyncio.sleep(0.1)
-        seen.ready = bool(await tools.evaluate(READY))
-    vars(seen).update(json.loads(await tools.evaluate(EXAMINE)))
+        if await tools.evaluate(LOADED):
+            vars(seen).update(json.loads(await tools.evaluate(EXAMINE)))
     shot = await tools.ask("Page.captureScreenshot", format="png")
     seen.picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
     page.close()
+    while await page.read_message() is not None:
+        pass
     return seen
 
 

@@ -160,11 +160,11 @@ def test_a_source_that_cannot_be_read_is_seen(tmp_path):
     (tmp_path / "data/8_8_40/25-57_30-62_108-116").write_bytes(b"damaged")
     with serve(tmp_path / "data") as server:
         viewer = plane(Viewer(server, server.names))
-        seen = examine(viewer.url, patience=8)
+        seen = examine(viewer.url)
         assert not seen.ready
         assert seen.failed == 1
         viewer.state["layers"][0]["source"] += "-not-there"
-        seen = examine(viewer.url, patience=5)
+        seen = examine(viewer.url)
         assert seen.errors
         assert not seen.ready
 

@@ -29,20 +29,21 @@ def command(urls: tuple[str, ...], *, sources: str | None, port: int, bind: str,
     Example:
       volumekit serve brain labels --cors https://neuroglancer-demo.appspot.com
     """
-    from volumekit.serve.running import Recipe, address, listen, make_settings, run
-    from volumekit.serve.sources import distinct, read_sources
+    from volumekit.serve.running import Recipe, address, listen, make, make_settings, run
+    from volumekit.serve.sources import read_sources
 
     if not urls and sources is None:
         raise OptionError("name what to serve: a path, a URL, or --sources FILE")
-    named, settings = read_sources(sources) if sources is not None else ((), {})
+    settings = {} if sources is None else read_sources(sources)[1]
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
-    recipe = Recipe(distinct([*named, *urls]), make_settings(bind, **settings))
+    recipe = Recipe(urls, make_settings(bind, **settings), sources)
+    app = make(recipe)
     listener = listen(bind, port)
     with listener:
         base = address(listener, recipe.settings)
         click.echo(f"{base}/")
-        for source in recipe.sources:
-            click.echo(f"  precomputed://{base}/{source.name}   zarr://{base}/{source.name}.zarr   ({source.place})")
+        for name, dataset in app.state.site.catalog.datasets.items():
+            click.echo(f"  precomputed://{base}/{name}   zarr://{base}/{name}.zarr   ({dataset.source.place})")
         if not recipe.settings.cors:
             click.echo("Pages of other sites may not ask; --cors https://neuroglancer-demo.appspot.com lets one.")
-        run(recipe, listener, workers=workers)
+        run(app, recipe, listener, workers=workers)

@@ -16,14 +16,16 @@ from volumekit.errors import OptionError
 from volumekit.serve.catalog import Catalog
 from volumekit.serve.settings import Settings
 from volumekit.serve.site import Site
-from volumekit.serve.sources import Source, distinct, read_sources
+from volumekit.serve.sources import read_sources
 
 EXPOSED = ("Content-Range", "Content-Length", "Content-Encoding", "ETag", "Accept-Ranges")
 _DAY = 86400
 VARIABLE = "VOLUMEKIT_SOURCES"
 
 
-def create_app(sources: Iterable[Any], settings: Settings | None = None) -> Starlette:
+def create_app(
+    sources: Iterable[Any], settings: Settings | None = None, *, file: str | os.PathLike[str] | None = None
+) -> Starlette:
     """Return an ASGI application that serves volumes.
 
     Parameters
@@ -32,6 +34,9 @@ def create_app(sources: Iterable[Any], settings: Settings | None = None) -> Star
         Paths, URLs, volumes or `serve.sources.Source`.
     settings : Settings, optional
         Prefix, token, origins, limits.
+    file : path, optional
+        A file of more sources, see `serve.sources.read_sources`; it is read again when it changes. Its settings do not
+        count.
 
     Returns
     -------
@@ -43,7 +48,11 @@ def create_app(sources: Iterable[Any], settings: Settings | None = None) -> Star
     OptionError
         If two sources have the same name, or one cannot be opened.
     """
-    return _around(distinct(sources), settings or Settings())
+    settings = settings or Settings()
+    site = Site(Catalog(sources, decodes=settings.decodes, file=file), settings)
+    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(settings))
+    app.state.site = site
+    return app
 
 
 def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
@@ -58,8 +67,7 @@ def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
     **changes
         Settings that go before those of the file.
     """
-    sources, given = read_sources(path)
-    return _around(sources, Settings.of({**given, **changes}), path)
+    return create_app((), Settings.of({**read_sources(path)[1], **changes}), file=path)
 
 
 def from_environment() -> Starlette:
@@ -76,13 +84,6 @@ def from_environment() -> Starlette:
     if not path:
         raise OptionError(f"set the environment variable {VARIABLE} to a sources file")
     return app_from_file(path)
-
-
-def _around(sources: Iterable[Source], settings: Settings, file: str | os.PathLike[str] | None = None) -> Starlette:
-    site = Site(Catalog(sources, decodes=settings.decodes, file=file), settings)
-    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(settings))
-    app.state.site = site
-    return app
 
 
 def _layers(settings: Settings) -> list[Middleware]:

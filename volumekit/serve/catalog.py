@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import VolumekitError
 from volumekit.serve.dataset import Dataset
-from volumekit.serve.sources import ZARR, Source, read_sources
+from volumekit.serve.sources import ZARR, Source, distinct, read_sources
 
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
@@ -30,12 +30,12 @@ class Catalog:
 
     Parameters
     ----------
-    sources : iterable of Source
-        Opened at once.
+    sources : iterable
+        Paths, URLs, volumes or sources.
     decodes : int
         How many chunks are decoded at the same time.
     file : path, optional
-        The sources file.
+        A file of more sources, see `serve.sources.read_sources`.
 
     Raises
     ------
@@ -43,12 +43,13 @@ class Catalog:
         If a source cannot be opened; names it.
     """
 
-    def __init__(self, sources: Iterable[Source], *, decodes: int, file: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, sources: Iterable[Any], *, decodes: int, file: str | os.PathLike[str] | None = None) -> None:
         self.executor = ThreadPoolExecutor(decodes, thread_name_prefix="volumekit-serve")
         self.datasets: dict[str, Dataset] = {}
+        self._given = tuple(sources)
         self._file, self._looked, self._seen = file, time.monotonic(), _version(file)
         self._reading, self._adding = asyncio.Lock(), threading.Lock()
-        self._open(sources)
+        self._open()
 
     def find(self, path: str) -> tuple[Dataset, str, bool] | None:
         """Return the dataset a path leads to, the rest of the path, and whether it is asked for as OME-Zarr.
@@ -82,10 +83,11 @@ class Catalog:
         self.datasets = datasets
         self._depth = max((name.count("/") + 1 for name in datasets), default=1)
 
-    def _open(self, sources: Iterable[Source]) -> None:
+    def _open(self) -> None:
         """Open what is not open yet, and let go of what is no longer a source."""
         found: dict[str, Dataset] = {}
-        for source in sources:
+        named = () if self._file is None else read_sources(self._file)[0]
+        for source in distinct([*named, *self._given]):
             known = self.datasets.get(source.name)
             same = known is not None and known.source == source
             found[source.name] = known if known is not None and same else Dataset(source, self.executor)
@@ -100,11 +102,11 @@ class Catalog:
             seen = _version(self._file)
             if seen != self._seen:
                 self._seen = seen
-                await asyncio.get_running_loop().run_in_executor(self.executor, self._reread, self._file)
+                await asyncio.get_running_loop().run_in_executor(self.executor, self._reread)
 
-    def _reread(self, file: str | os.PathLike[str]) -> None:
+    def _reread(self) -> None:
         try:
-            self._open(read_sources(file)[0])
+            self._open()
         except (VolumekitError, OSError) as error:
             _LOG.warning("the sources stay as they were: %s", error)
 

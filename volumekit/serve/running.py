@@ -12,7 +12,7 @@ from urllib.parse import quote
 from volumekit.errors import OptionError, StorageError
 from volumekit.registry import missing_extra
 from volumekit.serve.settings import Settings
-from volumekit.serve.sources import ZARR, Source, distinct
+from volumekit.serve.sources import ZARR
 
 if TYPE_CHECKING:
     import uvicorn
@@ -29,14 +29,15 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 class Recipe:
     """Makes the application; unlike an application it can be sent to worker processes."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[Any, ...]
     settings: Settings
+    file: str | None = None
 
     def __call__(self) -> Starlette:
         """Make it."""
         from volumekit.serve.app import create_app
 
-        return create_app(self.sources, self.settings)
+        return create_app(self.sources, self.settings, file=self.file)
 
 
 class Server:
@@ -164,10 +165,10 @@ def serve(
     precomputed://http://127.0.0.1:40123/brain
     """
     settings = make_settings(bind, prefix=prefix, token=token, cors=cors, decodes=decodes)
-    recipe = Recipe(distinct(sources), settings)
+    recipe = Recipe(sources, settings)
     listener = listen(bind, port)
     try:
-        return Server(_made(recipe), settings, listener)
+        return Server(make(recipe), settings, listener)
     except BaseException:
         listener.close()
         raise
@@ -181,19 +182,20 @@ def make_settings(bind: str, *, decodes: int | None = None, **given: Any) -> Set
     return Settings.of(chosen).for_address(bind)
 
 
-def run(recipe: Recipe, listener: socket.socket, *, workers: int = 1) -> None:
+def run(app: Starlette, recipe: Recipe, listener: socket.socket, *, workers: int = 1) -> None:
     """Serve until the process is told to end, by Ctrl-C for instance.
 
     Parameters
     ----------
+    app : Starlette
+        What the recipe makes.
     recipe : Recipe
-        What to serve and how.
+        Makes it again in each of several processes.
     listener : socket.socket
         Where to.
     workers : int
-        Processes; each opens the sources itself.
+        Processes.
     """
-    app = _made(recipe)
     if workers == 1:
         _uvicorn(app, recipe.settings).run([listener])
         return
@@ -203,7 +205,16 @@ def run(recipe: Recipe, listener: socket.socket, *, workers: int = 1) -> None:
     Multiprocess(_uvicorn(recipe, recipe.settings, workers=workers).config, sockets=[listener]).run()
 
 
-def _made(recipe: Recipe) -> Starlette:
+def make(recipe: Recipe) -> Starlette:
+    """Return the application.
+
+    Raises
+    ------
+    OptionError
+        If a source cannot be served.
+    MissingExtraError
+        If the extra ``serve`` is not installed.
+    """
     try:
         return recipe()
     except ModuleNotFoundError as error:
