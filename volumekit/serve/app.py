@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.routing import Mount
 
 from volumekit.errors import OptionError
 from volumekit.serve.catalog import Catalog
@@ -50,7 +49,8 @@ def create_app(
     """
     settings = settings or Settings()
     site = Site(Catalog(sources, decodes=settings.decodes, file=file), settings)
-    app = Starlette(routes=[Mount("/", app=site)], middleware=_layers(settings))
+    app = Starlette(middleware=_layers(settings))
+    app.router.redirect_slashes, app.router.default = False, site
     app.state.site = site
     return app
 

@@ -28,6 +28,13 @@ _LOG = logging.getLogger("volumekit.serve")
 class Catalog:
     """What is served.
 
+    Attributes
+    ----------
+    datasets : dict
+        By name.
+    file : path or None
+        The sources file.
+
     Parameters
     ----------
     sources : iterable
@@ -47,7 +54,7 @@ class Catalog:
         self.executor = ThreadPoolExecutor(decodes, thread_name_prefix="volumekit-serve")
         self.datasets: dict[str, Dataset] = {}
         self._given = tuple(sources)
-        self._file, self._looked, self._seen = file, time.monotonic(), _version(file)
+        self.file, self._looked, self._seen = file, time.monotonic(), _version(file)
         self._reading, self._adding = asyncio.Lock(), threading.Lock()
         self._open()
 
@@ -56,6 +63,10 @@ class Catalog:
 
         Names may have slashes; the longest one counts.
         """
+        first, slash, rest = path.partition("/")
+        dataset = self.datasets.get(first)
+        if self._depth == 1 and dataset is not None and slash:
+            return dataset, rest, False
         parts = path.split("/", self._depth)
         for n in range(min(self._depth, len(parts) - 1), 0, -1):
             name, rest = "/".join(parts[:n]), "/".join(parts[n:])
@@ -86,7 +97,7 @@ class Catalog:
     def _open(self) -> None:
         """Open what is not open yet, and let go of what is no longer a source."""
         found: dict[str, Dataset] = {}
-        named = () if self._file is None else read_sources(self._file)[0]
+        named = () if self.file is None else read_sources(self.file)[0]
         for source in distinct([*named, *self._given]):
             known = self.datasets.get(source.name)
             same = known is not None and known.source == source
@@ -95,11 +106,11 @@ class Catalog:
 
     async def follow(self) -> None:
         """Read the sources file again if it changed since it was last looked at."""
-        if self._file is None or time.monotonic() - self._looked < RELOOK:
+        if time.monotonic() - self._looked < RELOOK:
             return
         async with self._reading:
             self._looked = time.monotonic()
-            seen = _version(self._file)
+            seen = _version(self.file)
             if seen != self._seen:
                 self._seen = seen
                 await asyncio.get_running_loop().run_in_executor(self.executor, self._reread)

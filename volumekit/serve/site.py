@@ -98,7 +98,8 @@ class Site:
         try:
             if method not in _READING:
                 return _not_allowed()
-            await self.catalog.follow()
+            if self.catalog.file is not None:
+                await self.catalog.follow()
             return await self._answer(entry, headers, head=method == "HEAD")
         except MissingChunkError:
             return not_found()
