@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from volumekit.errors import OptionError
 from volumekit.serve.catalog import Catalog
@@ -22,9 +23,37 @@ _DAY = 86400
 VARIABLE = "VOLUMEKIT_SOURCES"
 
 
+class Application(Starlette):
+    """A site within those of Starlette's layers that it needs; it routes, and answers all errors, itself.
+
+    Parameters
+    ----------
+    site : Site
+        Is its ``state.site``.
+    """
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(middleware=_layers(site.settings))
+        self.state.site = site
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the site within the layers."""
+        app: ASGIApp = self.state.site
+        for layer, arguments, named in reversed(self.user_middleware):
+            app = layer(app, *arguments, **named)
+        return app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; what servers ask besides, Starlette answers."""
+        if scope["type"] == "http":
+            await super().__call__(scope, receive, send)
+        else:
+            await self.router(scope, receive, send)
+
+
 def create_app(
     sources: Iterable[Any], settings: Settings | None = None, *, file: str | os.PathLike[str] | None = None
-) -> Starlette:
+) -> Application:
     """Return an ASGI application that serves volumes.
 
     Parameters
@@ -39,7 +68,7 @@ def create_app(
 
     Returns
     -------
-    starlette.applications.Starlette
+    Application
         Its ``state.site`` is the `Site`.
 
     Raises
@@ -49,13 +78,10 @@ def create_app(
     """
     settings = settings or Settings()
     site = Site(Catalog(sources, decodes=settings.decodes, file=file), settings)
-    app = Starlette(middleware=_layers(settings))
-    app.router.redirect_slashes, app.router.default = False, site
-    app.state.site = site
-    return app
+    return Application(site)
 
 
-def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
+def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Application:
     """Return the application that a sources file describes.
 
     Changes of its sources are noticed while it runs; those of its settings are not.
@@ -70,7 +96,7 @@ def app_from_file(path: str | os.PathLike[str], **changes: Any) -> Starlette:
     return create_app((), Settings.of({**read_sources(path)[1], **changes}), file=path)
 
 
-def from_environment() -> Starlette:
+def from_environment() -> Application:
     """Return the application of the sources file that ``VOLUMEKIT_SOURCES`` names.
 
     ``uvicorn --factory volumekit.serve.app:from_environment`` runs it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import posixpath
+import re
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from http import HTTPStatus
@@ -49,18 +49,20 @@ CODINGS = {"gzip": b"gzip", "br": b"br", "zstd": b"zstd"}
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _MOST_SIZES = 10_000
 _METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
+_TEXTS = {"info", "provenance", *_METADATA}
+_PART = "(?:[^./][^/]*|" + "|".join(map(re.escape, _METADATA)) + ")"
+_PRESENTABLE = re.compile(f"{_PART}(?:/{_PART})*", re.DOTALL)
 
 
 def presentable(key: str) -> bool:
     """Tell whether a key may be shown: hidden files and whatever is no plain relative path may not."""
-    parts = key.split("/")
-    return all(part and (part[0] != "." or part in _METADATA) for part in parts) and key.isprintable()
+    return _PRESENTABLE.fullmatch(key) is not None and key.isprintable()
 
 
 def kind_of(key: str) -> bytes:
     """Return the content type of an object."""
-    name = posixpath.basename(key)
-    return JSON if name == "info" or name.endswith(".json") or name in _METADATA or name == "provenance" else BYTES
+    name = key.rpartition("/")[2]
+    return JSON if name in _TEXTS or name.endswith(".json") else BYTES
 
 
 class Objects:
@@ -95,20 +97,20 @@ class Objects:
         return await self._packed(key, headers) if self._store.suffixed else not_found()
 
     async def _file(self, files: ConfinedStore, key: str, headers: Headers, *, head: bool) -> Answer:
-        file = files.open(key)
-        if file is None:
+        found = files.open(key)
+        if found is None:
             return await self._packed(key, headers)
+        file, facts = found
         answer = None
         try:
-            answer = await self._opened(file, key, headers, head=head)
+            answer = await self._opened(file, facts, key, headers, head=head)
         finally:
             if answer is None or answer.pieces is None:
                 os.close(file)
         return answer
 
-    async def _opened(self, file: int, key: str, headers: Headers, *, head: bool) -> Answer:
+    async def _opened(self, file: int, facts: os.stat_result, key: str, headers: Headers, *, head: bool) -> Answer:
         """Return an open file; where the answer has pieces, it closes the file."""
-        facts = os.fstat(file)
         etag = b'"%x-%x-%x"' % (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         if fresh(etag, headers):
             return not_modified(etag)
@@ -192,11 +194,11 @@ class Objects:
 
 
 def _in_memory(file: int, start: int, stop: int) -> bool:
-    """Tell whether reading a part of a file surely takes no time: its ends are in the system's cache."""
+    """Tell whether reading a part of a file most likely takes no time: its end is in the system's cache."""
     if not _NOWAIT or start == stop:
         return start == stop
     try:
-        return all(os.preadv(file, [bytearray(1)], at, _NOWAIT) == 1 for at in (start, stop - 1))
+        return os.preadv(file, [bytearray(1)], stop - 1, _NOWAIT) == 1
     except OSError:
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from volumekit.serve.sources import ZARR
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.applications import Starlette
+
+    from volumekit.serve.app import Application
 
 CONNECTIONS = 2000
 """Connections beyond this are told that the server is busy."""
@@ -33,7 +35,7 @@ class Recipe:
     settings: Settings
     file: str | None = None
 
-    def __call__(self) -> Starlette:
+    def __call__(self) -> Application:
         """Make it."""
         from volumekit.serve.app import create_app
 
@@ -49,7 +51,7 @@ class Server:
         ``http://host:port`` and the prefix, and the token if there is one, without a slash at the end.
     """
 
-    def __init__(self, app: Starlette, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, app: Application, settings: Settings, listener: socket.socket) -> None:
         self.app, self.settings = app, settings
         self._listener = listener
         self.url = address(listener, settings)
@@ -182,12 +184,12 @@ def make_settings(bind: str, *, decodes: int | None = None, **given: Any) -> Set
     return Settings.of(chosen).for_address(bind)
 
 
-def run(app: Starlette, recipe: Recipe, listener: socket.socket, *, workers: int = 1) -> None:
+def run(app: Application, recipe: Recipe, listener: socket.socket, *, workers: int = 1) -> None:
     """Serve until the process is told to end, by Ctrl-C for instance.
 
     Parameters
     ----------
-    app : Starlette
+    app : Application
         What the recipe makes.
     recipe : Recipe
         Makes it again in each of several processes.
@@ -196,6 +198,8 @@ def run(app: Starlette, recipe: Recipe, listener: socket.socket, *, workers: int
     workers : int
         Processes.
     """
+    gc.collect()
+    gc.freeze()  # what lives as long as the server needs not be looked at again and again
     if workers == 1:
         _uvicorn(app, recipe.settings).run([listener])
         return
@@ -205,7 +209,7 @@ def run(app: Starlette, recipe: Recipe, listener: socket.socket, *, workers: int
     Multiprocess(_uvicorn(recipe, recipe.settings, workers=workers).config, sockets=[listener]).run()
 
 
-def make(recipe: Recipe) -> Starlette:
+def make(recipe: Recipe) -> Application:
     """Return the application.
 
     Raises
@@ -244,7 +248,7 @@ def address(listener: socket.socket, settings: Settings) -> str:
     return f"http://{host}:{port}{settings.prefix}{token}"
 
 
-def _uvicorn(app: Starlette | Recipe, settings: Settings, **more: Any) -> uvicorn.Server:
+def _uvicorn(app: Application | Recipe, settings: Settings, **more: Any) -> uvicorn.Server:
     try:
         import uvicorn
     except ImportError as error:

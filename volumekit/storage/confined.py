@@ -36,8 +36,8 @@ class ConfinedStore(Store):
         self.url, self._base = base.url, base
         self.root = os.path.realpath(base.root).rstrip("/") + "/"
 
-    def open(self, key: str) -> int | None:
-        """Open a file; return its descriptor, None if there is no such file inside.
+    def open(self, key: str) -> tuple[int, os.stat_result] | None:
+        """Open a file; return its descriptor and what is known of it, None if there is no such file inside.
 
         Raises
         ------
@@ -54,18 +54,19 @@ class ConfinedStore(Store):
             raise os_error(error, url=self.url, key=key) from error
         except UnicodeEncodeError:
             return None
-        if stat.S_ISREG(os.fstat(file).st_mode) and _place(file, self.root + key).startswith(self.root):
-            return file
+        facts = os.fstat(file)
+        if stat.S_ISREG(facts.st_mode) and _place(file, self.root + key).startswith(self.root):
+            return file, facts
         os.close(file)
         return None
 
     def peek(self, key: str, start: int | None = None, stop: int | None = None) -> Value | None:
         """Read a key, or a range of it, in the calling thread."""
-        file = self.open(key)
-        if file is None:
+        found = self.open(key)
+        if found is None:
             return None
+        file, facts = found
         try:
-            facts = os.fstat(file)
             first, last, _ = slice(start, stop).indices(facts.st_size)
             return Value(file_part(file, first, last), file_stamp(facts))
         except OSError as error:
