@@ -136,7 +136,8 @@ class Site:
             await failure(HTTPStatus.NOT_FOUND, error.message).send(send, head=scope["method"] == "HEAD")
             return
         path = "/" + entry.path.removeprefix(_PAGES)
-        await viewer({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
+        own = {name: value for name, value in scope.items() if name != "app"}  # it answers its errors itself
+        await viewer({**own, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
 
     def close(self) -> None:
         """Let the threads end."""
