@@ -289,3 +289,18 @@ def test_nobody_reads_the_output(tmp_path):
     os.close(write)
     assert process.stderr == ""
     assert process.returncode == 1
+
+
+def test_sharded(stack, tmp_path, capsys):
+    folder, array = stack
+    out = tmp_path / "v"
+    assert call("convert", folder, out, "--voxel-size", "4,4,40", "--mips", 1, "--chunk-size", 8, "--sharded") == 0
+    np.testing.assert_array_equal(np.asarray(Volume(out)[:])[..., 0], array)
+    assert {path.suffix for path in (out / "4_4_40").iterdir()} == {".shard"}
+    capsys.readouterr()
+    assert call("info", out) == 0
+    assert "8 x 8 x 8 in shards of 64 x 32 x 16" in capsys.readouterr().out
+    assert call("info", out, "--json") == 0
+    level = json.loads(capsys.readouterr().out)["levels"][1]
+    assert (level["sharded"], level["shard_size"]) == (True, [32, 16, 8])
+    assert call("exists", out) == 0

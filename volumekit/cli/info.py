@@ -47,6 +47,8 @@ def _level(mip: int, level: Level) -> dict[str, Any]:
         "resolution": list(level.resolution),
         "voxel_offset": list(level.offset),
         "chunk_size": list(level.chunk[:3]),
+        "sharded": level.sharding is not None,
+        "shard_size": list(level.sharding.shape) if level.sharding is not None and level.sharding.shape else None,
         "encoding": level.codec.name,
         "error": level.error,
     }
@@ -67,4 +69,7 @@ def _row(mip: int, level: Level) -> tuple[str, ...]:
     spans = ", ".join(f"{a}:{b}" for a, b in zip(level.offset, level.end, strict=True))
     size, chunk = (" x ".join(map(str, shape[:3])) for shape in (level.shape, level.chunk))
     resolution = " x ".join(f"{n:.12g}" for n in level.resolution)
+    if level.sharding is not None:
+        shape = level.sharding.shape
+        chunk += " in shards" + (f" of {' x '.join(map(str, shape))}" if shape else "")
     return (str(mip), level.key, size, resolution, chunk, level.codec.name, spans)
