@@ -11,7 +11,7 @@ from volumekit.errors import ConflictError, CorruptChunkError, ReadOnlyError, St
 from volumekit.model.chunk_names import ChunkNames
 from volumekit.model.sharding import ShardingSpec
 from volumekit.storage.base import ABSENT, done
-from volumekit.storage.shards import ShardedStore
+from volumekit.storage.shards import ShardedStore, rewrite
 from volumekit.storage.shards.lookup import TRIES
 from volumekit.storage.wrap import CountedStore, Counts, FaultyStore, ReadOnlyStore, SlowStore, Wrapper
 
@@ -225,6 +225,17 @@ def test_conflicts_are_tried_again(base):
     store.commit({KEYS[0]: b"ours"}).result()
     assert store.read(KEYS[0]).result().data == b"ours"
     assert store.read(KEYS[1]).result().data == data(1) + b"!!!"
+
+
+@pytest.mark.parametrize("tries", [1, 1000])
+def test_who_always_loses_gives_up(base, monkeypatch, tries):
+    """Not even a storage whose stamps never hold makes us go on for ever."""
+    monkeypatch.setattr(rewrite, "TRIES", tries)
+    store = sharded(FaultyStore(base, lambda operation, key: ConflictError("lost") if operation == "write" else None))
+    with pytest.raises(ConflictError, match="others changed") as caught:
+        store.commit({KEYS[0]: b"x"}).result()
+    assert caught.value.key == "s/0.shard"
+    assert store.read(KEYS[0]).result().data == data(0)
 
 
 def test_a_stamp_is_that_of_the_shard(base):

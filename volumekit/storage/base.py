@@ -182,13 +182,13 @@ class Store(ABC):
         def changed(value: Value | None) -> tuple[bytes | None, bytes]:
             return change(value), value.stamp if value else ABSENT
 
-        def commit(new: tuple[bytes | None, bytes]) -> Future[Mapping[str, bytes]]:
-            return chain(self.commit({key: new[0]}, new[1]), done, rescue=again)
+        def commit(new: tuple[bytes | None, bytes]) -> Future[Mapping[str, bytes] | None]:
+            return chain(self.commit({key: new[0]}, new[1]), done, rescue=lost)
 
-        def again(error: Exception) -> Future[Mapping[str, bytes]] | None:
-            return self._merge(key, change, executor) if isinstance(error, ConflictError) else None
+        def lost(error: Exception) -> Future[Mapping[str, bytes] | None] | None:
+            return done(None) if isinstance(error, ConflictError) else None
 
-        return chain(then(self.read(key), changed, executor=executor), commit)
+        return until(lambda: chain(then(self.read(key), changed, executor=executor), commit))
 
     def find(self, keys: Sequence[str]) -> Future[str | None]:
         """Return the first of these keys that exists, None if none does; asked one after the other."""
@@ -297,6 +297,47 @@ def chain(
 
     future.add_done_callback(run)
     return out
+
+
+def until(attempt: Callable[[], Future[T | None]]) -> Future[T]:
+    """Return a future of what ``attempt`` gives in the end: it is called again as long as that is None.
+
+    Not by recursion, whose depth would be the number of attempts.
+    """
+    out: _Future[T] = _Future()
+
+    def go() -> None:
+        while not out.done():
+            first = threading.Lock()  # whoever takes it comes first: the answer, or we who wait for it
+
+            def arrived(finished: Future[T | None], first: threading.Lock = first) -> None:
+                _settle_unless_none(out, finished)
+                if not first.acquire(blocking=False):
+                    go()
+
+            _tried(attempt).add_done_callback(arrived)
+            if first.acquire(blocking=False):
+                return
+
+    go()
+    return out
+
+
+def _tried(attempt: Callable[[], Future[T]]) -> Future[T]:
+    try:
+        return attempt()
+    except Exception as error:
+        return failed(error)
+
+
+def _settle_unless_none(out: _Future[T], finished: Future[T | None]) -> None:
+    try:
+        value = finished.result()
+    except BaseException as error:
+        settle(out, failed(error).result)
+    else:
+        if value is not None:
+            settle(out, done(value).result)
 
 
 def settle(out: _Future[T], work: Callable[[], T]) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from concurrent.futures import Future as _Future
 from typing import NamedTuple
 
-from volumekit.storage.base import Change, Future, done, failed, settle
+from volumekit.storage.base import Change, Future, done, failed, settle, until
 
 Stamps = Mapping[str, bytes]
 
@@ -50,34 +50,26 @@ class Batches:
         return out
 
     def _work_on(self, name: str) -> None:
-        """Do batch after batch until nothing waits; not by recursion, as work may be done before it returns."""
-        while batch := self._take(name):
-            ended, left = threading.Event(), threading.Event()
+        """Do batch after batch until nothing waits."""
+        until(lambda: self._next(name))
 
-            def finish(
-                finished: Future[Sequence[Stamps | Exception]],
-                batch: list[tuple[Job, _Future[Stamps]]] = batch,
-                ended: threading.Event = ended,
-                left: threading.Event = left,
-            ) -> None:
-                _tell(batch, finished)
-                with self._lock:
-                    ended.set()
-                    alone = left.is_set()
-                if alone:
-                    self._work_on(name)
-
-            self._start(name, batch).add_done_callback(finish)
-            with self._lock:
-                left.set()
-                if not ended.is_set():
-                    return
-
-    def _start(self, name: str, batch: list[tuple[Job, _Future[Stamps]]]) -> Future[Sequence[Stamps | Exception]]:
+    def _next(self, name: str) -> Future[bool | None]:
+        """Do one batch; tell when none is left."""
+        batch = self._take(name)
+        if not batch:
+            return done(True)
         try:
-            return self._work(name, [job for job, _ in batch])
+            working = self._work(name, [job for job, _ in batch])
         except Exception as error:
-            return failed(error)
+            working = failed(error)
+        told: _Future[bool | None] = _Future()
+
+        def finish(finished: Future[Sequence[Stamps | Exception]]) -> None:
+            _tell(batch, finished)
+            told.set_result(None)
+
+        working.add_done_callback(finish)
+        return told
 
     def _take(self, name: str) -> list[tuple[Job, _Future[Stamps]]]:
         """Take the jobs that wait, up to the first that changes what another one does; forget an object at rest."""

@@ -15,11 +15,14 @@ from volumekit.codecs.compression import compress
 from volumekit.errors import ConflictError, UnsupportedError
 from volumekit.model.shard_index import Span, dump_minishard, dump_shard_index
 from volumekit.model.sharding import ShardingSpec
-from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, gather, then
+from volumekit.storage.base import ABSENT, Future, Store, Value, chain, done, gather, then, until
 from volumekit.storage.batches import Job, Stamps
 from volumekit.storage.shards.contents import Contents, contents, learn
 from volumekit.storage.shards.lookup import Lookup, Place
 from volumekit.storage.steps import Ask, Reader, begin
+
+TRIES = 1000
+"""How often a write is tried again because others were faster."""
 
 Bytes = bytes | memoryview
 Outcomes = Sequence[Stamps | Exception]
@@ -73,13 +76,24 @@ class Rewriter:
         """
         shard = self.lookup.shard(name) or 0
 
-        def attempt(there: Contents | None) -> Future[Outcomes | None]:
+        left = iter(range(TRIES))
+
+        def merge(there: Contents | None) -> Future[Outcomes | None]:
             return Attempt(self, name, jobs, there).outcomes()
 
-        def again(outcomes: Outcomes | None) -> Future[Outcomes]:
-            return self.work(name, jobs) if outcomes is None else done(outcomes)
+        def attempt() -> Future[Outcomes | None]:
+            if next(left, None) is None:
+                raise self._restless(name)
+            return chain(begin(contents(self.lookup, shard), self.reader.read), merge)
 
-        return chain(chain(begin(contents(self.lookup, shard), self.reader.read), attempt), again)
+        return until(attempt)
+
+    def _restless(self, name: str) -> ConflictError:
+        return ConflictError(
+            f"others changed the shard each of {TRIES} times it was to be written; try again when they are done",
+            url=self.base.url,
+            key=name,
+        )
 
 
 @dataclass
