@@ -213,6 +213,19 @@ def test_public_buckets_need_no_right_credentials(code, status, place, monkeypat
         place.open(anonymous=False).read("a").result()
 
 
+def test_chunks_of_public_buckets_without_a_look_at_the_info(place, monkeypatch):
+    """TensorStore's own reading is refused first; the store knows better."""
+    info = Volume.create_new_info(
+        num_channels=1, layer_type="image", data_type="uint8", encoding="raw", resolution=(1, 1, 1),
+        voxel_offset=(0, 0, 0), volume_size=(8, 8, 8), chunk_size=(8, 8, 8),
+    )  # fmt: skip
+    place.put("1_1_1/0-8_0-8_0-8", b"7" * 512)
+    Sources.environment(None, monkeypatch, "")
+    refuse_signed(place.web)
+    volume = Volume(place.url, info=info, storage_options={"retry": FAST})
+    assert (volume[:] == ord("7")).all()
+
+
 def test_refusals_name_all_credentials_tried(place, monkeypatch):
     Sources.environment(None, monkeypatch, "")
     refuse_signed(place.web, "ExpiredToken", 400)

@@ -82,8 +82,7 @@ class KvStore(Store):
         if not _is_another_part(cause):
             return None
         size = int(told[1]) if told else None
-        came = size is not None and wanted.stop is not None and wanted.stop <= size  # but compressed
-        if size is None or came or wanted.start < 0:
+        if size is None or wanted.start < 0:
             return self._slice(key, wanted)
         return self._shorter(key, wanted, size) if wanted.start < size else self.read(key, 0, 0)
 
