@@ -22,6 +22,8 @@ CODECS = Registry(
         "png": "volumekit.codecs.png:Png",
         "jxl": "volumekit.codecs.jxl:Jxl",
         "compressed_segmentation": "volumekit.codecs.compressed_segmentation:CompressedSegmentation",
+        "compresso": "volumekit.codecs.compresso:Compresso[codecs]",
+        "crackle": "volumekit.codecs.crackle:Crackle[codecs]",
         "fpzip": "volumekit.codecs.fpzip:Fpzip[codecs]",
         "kempressed": "volumekit.codecs.kempressed:Kempressed[codecs]",
         "zfpc": "volumekit.codecs.zfpc:Zfpc",

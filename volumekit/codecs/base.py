@@ -55,6 +55,37 @@ class Codec(ABC):
             (x, y, z, channel), any memory order.
         """
 
+    def labels(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the distinct values of a chunk, sorted; decodes no more than it must.
+
+        Parameters and errors are those of `decode`; damage in what is not decoded goes unnoticed.
+        """
+        import numpy as np
+
+        found: NDArray[Any] = np.unique(self.decode(data, shape, dtype))
+        return found
+
+    def mask(
+        self, data: bytes, label: int, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[np.bool_]:
+        """Return where a chunk, (x, y, z, channel), has a value; decodes no more than it must.
+
+        Errors are those of `decode`; damage in what is not decoded goes unnoticed.
+
+        Parameters
+        ----------
+        data : bytes
+            The stored bytes, possibly damaged.
+        label : int
+            The value.
+        shape : tuple of int
+            (x, y, z, channel) of the chunk.
+        dtype : numpy.dtype
+            Data type of the level.
+        """
+        same: NDArray[np.bool_] = self.decode(data, shape, dtype) == label
+        return same
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """Say why this codec cannot store such chunks, or None if it can."""

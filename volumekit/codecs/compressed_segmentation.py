@@ -71,9 +71,47 @@ class CompressedSegmentation(Codec):
         decode_channel = _implementation().decode_channel
         for channel in range(shape[3]):
             base = int(words[channel])
-            damage = decode_channel(words, base, out[..., channel], self.compressed_segmentation_block_size)
-            if damage:
-                raise CorruptChunkError(f"compressed_segmentation: {_DAMAGE[damage]}")
+            _check(decode_channel(words, base, out[..., channel], self.compressed_segmentation_block_size))
+        return out
+
+    def labels(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """See `Codec.labels`; labels are read once, however many voxels have them."""
+        if not available():
+            return super().labels(data, shape, dtype)
+        check_readable(self, shape, dtype)
+        words = _words(data, channels=shape[3])
+        seen = np.zeros(len(words), bool)
+        read = _implementation().see_channel
+        for channel in range(shape[3]):
+            _check(
+                read(
+                    words,
+                    int(words[channel]),
+                    shape[:3],
+                    dtype.itemsize // 4,
+                    seen,
+                    self.compressed_segmentation_block_size,
+                )
+            )
+        at = np.flatnonzero(seen)
+        found = words[at].astype(dtype)
+        if dtype.itemsize == 8:
+            found |= words[at + 1].astype(dtype) << np.uint64(32)
+        return np.unique(found)
+
+    def mask(
+        self, data: bytes, label: int, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> NDArray[np.bool_]:
+        """See `Codec.mask`; blocks without the label are not unpacked."""
+        if not available() or not 0 <= label <= np.iinfo(dtype).max:
+            return super().mask(data, label, shape, dtype)
+        check_readable(self, shape, dtype)
+        words = _words(data, channels=shape[3])
+        out = np.empty(shape, bool, order="F")
+        fill = _implementation().mask_channel
+        for channel in range(shape[3]):
+            base, wide = int(words[channel]), dtype.itemsize // 4
+            _check(fill(words, base, out[..., channel], wide, label, self.compressed_segmentation_block_size))
         return out
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
@@ -106,6 +144,11 @@ class CompressedSegmentation(Codec):
         if dtype in (np.uint32, np.uint64) and channels >= 1:
             return None
         return f"compressed_segmentation stores uint32 and uint64, not {dtype} with {channels} channels"
+
+
+def _check(damage: int) -> None:
+    if damage:
+        raise CorruptChunkError(f"compressed_segmentation: {_DAMAGE[damage]}")
 
 
 def _words(data: bytes, *, channels: int) -> NDArray[np.uint32]:

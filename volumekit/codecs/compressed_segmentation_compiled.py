@@ -65,7 +65,7 @@ class _Tables(NamedTuple):
 
 def decode_channel(words: NDArray[np.uint32], base: int, out: NDArray[Any], block: Block) -> int:
     """Decode one channel; see the twin in ``compressed_segmentation_arrays``."""
-    layout = _layout(out, block)
+    layout = _layout(out.shape, out.itemsize // 4, block)
     return _check(words, _U(base), layout) or _decode(out.T.reshape(-1), words, _U(base), layout)
 
 
@@ -73,14 +73,30 @@ def encode_channel(voxels: NDArray[Any], block: Block) -> NDArray[np.uint32] | N
     """Encode one channel; see the twin in ``compressed_segmentation_arrays``."""
     flat = voxels.T.reshape(-1)
     flat.flags.writeable = False  # one type, so one compilation, whoever holds the voxels
-    words: NDArray[np.uint32] = _encode(flat, _layout(voxels, block))
+    words: NDArray[np.uint32] = _encode(flat, _layout(voxels.shape, voxels.itemsize // 4, block))
     return words if len(words) else None
 
 
-def _layout(channel: NDArray[Any], block: Block) -> _Layout:
-    count = math.prod(-(-n // b) for n, b in zip(channel.shape, block, strict=True))
-    shape, size = tuple(map(_U, channel.shape)), tuple(map(_U, block))
-    return _Layout(shape, size, _U(count), _U(min(math.prod(block), _MOST)), _U(channel.dtype.itemsize // 4))
+def see_channel(
+    words: NDArray[np.uint32], base: int, shape: Block, wide: int, seen: NDArray[np.bool_], block: Block
+) -> int:  # fmt: skip
+    """Note in ``seen`` at which words the labels of a channel's voxels are; ``wide`` is the words of a label."""
+    layout = _layout(shape, wide, block)
+    return _check(words, _U(base), layout) or _see(seen, words, _U(base), layout)
+
+
+def mask_channel(
+    words: NDArray[np.uint32], base: int, out: NDArray[np.bool_], wide: int, label: int, block: Block
+) -> int:  # fmt: skip
+    """Fill ``out``, (x, y, z), with where a channel has a label; ``wide`` is the words of a label."""
+    layout = _layout(out.shape, wide, block)
+    return _check(words, _U(base), layout) or _mask(out.T.reshape(-1), words, _U(base), layout, _U(label))
+
+
+def _layout(channel: tuple[int, ...], wide: int, block: Block) -> _Layout:
+    count = math.prod(-(-n // b) for n, b in zip(channel, block, strict=True))
+    shape, size = tuple(map(_U, channel)), tuple(map(_U, block))
+    return _Layout(shape, size, _U(count), _U(min(math.prod(block), _MOST)), _U(wide))
 
 
 @kernel
@@ -137,6 +153,61 @@ def _decode(out: Any, words: Any, base: Any, layout: Any) -> int:
                                 return 4
                             out[i] = _label(words, table + wide * index, wide)
                             bit += bits
+    return 0
+
+
+@kernel
+def _see(seen: Any, words: Any, base: Any, layout: Any) -> int:
+    """Note which labels are used; return 4 if an index points beyond the data, else 0."""
+    shape, block, wide, size, at = layout.shape, layout.block, layout.wide, _U(words.size), base
+    for z0 in range(_0, shape[2], block[2]):
+        for y0 in range(_0, shape[1], block[1]):
+            for x0 in range(_0, shape[0], block[0]):
+                header, values = _U(words[at]), base + _U(words[at + _1])
+                at += _2
+                bits, table = header >> _24, base + (header & _LOW_24)
+                if bits == _0:
+                    seen[table] = True
+                    continue
+                room, mask, nx = (size - table) // wide, (_1 << bits) - _1, min(block[0], shape[0] - x0)
+                for z in range(min(block[2], shape[2] - z0)):
+                    for y in range(min(block[1], shape[1] - y0)):
+                        bit = bits * block[0] * (y + block[1] * z)
+                        for _ in range(nx):
+                            index = (_U(words[values + (bit >> _5)]) >> (bit & _31)) & mask
+                            if index >= room:
+                                return 4
+                            seen[table + wide * index] = True
+                            bit += bits
+    return 0
+
+
+@kernel
+def _mask(out: Any, words: Any, base: Any, layout: Any, label: Any) -> int:
+    """Tell where the label is; return 4 if an index points beyond the data, else 0."""
+    shape, block, wide, size, at = layout.shape, layout.block, layout.wide, _U(words.size), base
+    for z0 in range(_0, shape[2], block[2]):
+        for y0 in range(_0, shape[1], block[1]):
+            for x0 in range(_0, shape[0], block[0]):
+                header, values = _U(words[at]), base + _U(words[at + _1])
+                at += _2
+                bits, table = header >> _24, base + (header & _LOW_24)
+                room, mask = (size - table) // wide, (_1 << bits) - _1
+                nx, has = min(block[0], shape[0] - x0), False
+                for index in range(min(room, layout.full, mask + _1)):
+                    has = has or _label(words, table + wide * index, wide) == label
+                for z in range(min(block[2], shape[2] - z0)):
+                    for y in range(min(block[1], shape[1] - y0)):
+                        start = x0 + shape[0] * (y0 + y + shape[1] * (z0 + z))
+                        bit = bits * block[0] * (y + block[1] * z)
+                        for i in range(start, start + nx):
+                            out[i] = has
+                            if has and bits != _0:
+                                index = (_U(words[values + (bit >> _5)]) >> (bit & _31)) & mask
+                                if index >= room:
+                                    return 4
+                                out[i] = _label(words, table + wide * index, wide) == label
+                                bit += bits
     return 0
 
 

@@ -1,0 +1,133 @@
+import struct
+
+import numpy as np
+import pytest
+
+from volumekit.codecs.crackle import Crackle
+from volumekit.errors import CorruptChunkError
+from volumekit.testing.codecs import CodecConformance
+
+crackle = pytest.importorskip("crackle")
+
+SHAPE = (21, 14, 9, 1)
+U4 = np.dtype("u4")
+
+
+class TestCrackle(CodecConformance):
+    codec = Crackle()
+    dtypes = ("uint8", "uint16", "uint32", "uint64")
+    checksummed = True
+
+    def reference_bytes(self, chunk):
+        return crackle.compress(np.ascontiguousarray(chunk[..., 0]), markov_model_order=2, parallel=1)
+
+
+def cells(dtype="u4"):
+    """Return labels of regions, some of them in several places, with noise between them."""
+    random = np.random.default_rng(5)
+    x, y, z, _ = np.indices(SHAPE)
+    chunk = ((x // 6 + 10 * (y // 5) + 100 * (z // 4)) % 77).astype(dtype)
+    noise = random.random(SHAPE) < 0.02
+    chunk[noise] = np.iinfo(dtype).max - random.integers(0, 9, noise.sum()).astype(dtype)
+    return chunk
+
+
+def stream(chunk, **how):
+    return crackle.compress(np.asfortranarray(chunk[..., 0]), parallel=1, **how)
+
+
+@pytest.mark.parametrize("pins", [0, 1, 2])
+@pytest.mark.parametrize("order", [0, 1, 4])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8"])
+def test_every_configuration_is_read(dtype, order, pins):
+    chunk = cells(dtype)
+    data = stream(chunk, markov_model_order=order, allow_pins=pins)
+    assert crackle.header(data).label_format == (2 if pins else 0)
+    np.testing.assert_array_equal(Crackle().decode(data, SHAPE, chunk.dtype), chunk)
+    np.testing.assert_array_equal(Crackle().labels(data, SHAPE, chunk.dtype), np.unique(chunk))
+    for label in [*np.unique(chunk).tolist()[::5], 999, -1, 1 << 70]:
+        np.testing.assert_array_equal(Crackle().mask(data, label, SHAPE, chunk.dtype), chunk == label)
+
+
+def test_crowded_labels_mark_where_voxels_are_the_same():
+    chunk = np.random.default_rng(0).integers(0, 1 << 30, SHAPE, U4)
+    chunk[:3] = 5
+    data = stream(chunk)
+    assert crackle.header(data).crack_format == 1
+    np.testing.assert_array_equal(Crackle().decode(data, SHAPE, U4), chunk)
+
+
+def test_remapped_labels():
+    chunk = cells()
+    mapping = {int(label): int(label) % 3 for label in np.unique(chunk)}
+    data = crackle.remap(stream(chunk), mapping)
+    np.testing.assert_array_equal(Crackle().decode(data, SHAPE, U4), np.vectorize(mapping.get)(chunk))
+    np.testing.assert_array_equal(Crackle().labels(data, SHAPE, U4), [0, 1, 2])
+
+
+def test_the_package_reads_what_we_write():
+    chunk = cells()
+    data = Crackle().encode(chunk)
+    assert data == stream(chunk)
+    np.testing.assert_array_equal(crackle.decompress(data, parallel=1), chunk[..., 0])
+
+
+def test_streams_of_version_0():
+    chunk = cells()
+    data = stream(chunk)
+    planes = SHAPE[2]
+    old = data[:4] + b"\0" + data[5:24] + data[29 : 29 + 4 * planes] + data[33 + 4 * planes : -4 * (planes + 1)]
+    np.testing.assert_array_equal(crackle.decompress(old, parallel=1), chunk[..., 0])
+    np.testing.assert_array_equal(Crackle().decode(old, SHAPE, U4), chunk)
+    for end in range(len(old)):
+        with pytest.raises(CorruptChunkError):
+            Crackle().decode(old[:end], SHAPE, U4)
+
+
+def test_planes_without_the_label_are_not_decoded():
+    chunk = np.zeros(SHAPE, U4)
+    chunk[3:6, 2:5] = 1
+    chunk[7:9, 6:9, 4] = 9
+    data = bytearray(stream(chunk))
+    walks = crackle.codec.grid_index(bytes(data))
+    for plane in (0, 3, 5, 8):
+        data[walks[plane] + 8] ^= 0x55
+    with pytest.raises(CorruptChunkError, match="plane 0"):
+        Crackle().decode(bytes(data), SHAPE, U4)
+    with pytest.raises(CorruptChunkError, match="plane 0"):
+        Crackle().mask(bytes(data), 1, SHAPE, U4)
+    np.testing.assert_array_equal(Crackle().mask(bytes(data), 9, SHAPE, U4), chunk == 9)
+    np.testing.assert_array_equal(Crackle().labels(bytes(data), SHAPE, U4), [0, 1, 9])
+
+
+def test_each_section_is_checked():
+    data = stream(cells())
+    head = crackle.header(data)
+    index = 29 + 4 * SHAPE[2]
+    walks = index + 4 + head.num_label_bytes
+    for at, message in (
+        (9, "header"),
+        (28, "header"),
+        (31, "fill it|cut short"),
+        (index, "section"),
+        (index + 5, "section"),
+        (walks - 1, "section"),
+        (walks + 20, "plane 0|walks of plane 0"),
+        (len(data) - 1, "plane 8"),
+    ):
+        damaged = bytearray(data)
+        damaged[at] ^= 4
+        with pytest.raises(CorruptChunkError, match=message):
+            Crackle().decode(bytes(damaged), SHAPE, U4)
+
+
+def test_a_header_that_lies_with_a_right_checksum():
+    data = bytearray(stream(cells()))
+    struct.pack_into("<Q", data, 20, 1 << 60)
+    data[28] = crackle.headers.crc8(data[5:28])
+    with pytest.raises(CorruptChunkError, match="cut short"):
+        Crackle().decode(bytes(data), SHAPE, U4)
+    struct.pack_into("<3I", data, 7, 1 << 20, 1 << 20, 1 << 20)
+    data[28] = crackle.headers.crc8(data[5:28])
+    with pytest.raises(CorruptChunkError, match="declares uint32"):
+        Crackle().decode(bytes(data), SHAPE, U4)
