@@ -44,6 +44,15 @@ def test_every_configuration_is_read(steps, connectivity):
         np.testing.assert_array_equal(Compresso().labels(data, SHAPE, chunk.dtype), np.unique(chunk))
 
 
+@pytest.mark.parametrize("connectivity", [4, 6])
+@pytest.mark.parametrize("shape", [(1, 1, 65000, 1), (3, 3, 500, 1), (5, 1, 900, 1), (1, 7, 9, 1)])
+@pytest.mark.parametrize("labels", [1, 2, 1 << 30])
+def test_planes_of_an_odd_number_of_voxels(shape, labels, connectivity):
+    chunk = np.random.default_rng(3).integers(0, labels, shape, U4)
+    data = compresso.compress(np.asfortranarray(chunk[..., 0]), connectivity=connectivity)
+    np.testing.assert_array_equal(Compresso().decode(data, shape, U4), chunk)
+
+
 def test_the_package_reads_what_we_write():
     chunk = cells()
     data = Compresso().encode(chunk)

@@ -1,5 +1,6 @@
 import struct
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -131,3 +132,17 @@ def test_a_header_that_lies_with_a_right_checksum():
     data[28] = crackle.headers.crc8(data[5:28])
     with pytest.raises(CorruptChunkError, match="declares uint32"):
         Crackle().decode(bytes(data), SHAPE, U4)
+
+
+def test_more_branches_than_an_honest_model_makes():
+    chunk = cells()[:, :, :1]
+    data = bytearray(stream(chunk, markov_model_order=1))
+    walks = 29 + 4 + 4 + crackle.header(bytes(data)).num_label_bytes + 3
+    corners = 4 + int.from_bytes(data[walks : walks + 4], "little")
+    longer = bytes(data[walks : walks + corners]) + bytes(1 << 17)  # always the most frequent move, in one bit
+    data[29:33] = struct.pack("<I", len(longer))
+    data[33:37] = struct.pack("<I", google_crc32c.value(bytes(data[29:33])))
+    # The most frequent move is, after each, its opposite: up, down and so on begin a branch every time.
+    data[walks - 3 : walks] = sum(12 << 5 * state for state in range(4)).to_bytes(3, "little")
+    with pytest.raises(CorruptChunkError, match="walks of plane 0"):
+        Crackle().decode(bytes(data[:walks]) + longer + bytes(data[-8:]), chunk.shape, U4)

@@ -30,7 +30,7 @@ _DAMAGE = (
     "a window that does not exist",
     "too many or too few windows",
     "more or fewer components than labels",
-    "a boundary voxel whose label lies outside",
+    "a boundary voxel that takes its label from outside, or from one that has none yet",
     "too many or too few labels of boundary voxels",
 )
 
@@ -67,7 +67,7 @@ def decode(data: bytes, out: NDArray[Any]) -> None:
     damage = _mark(parts.windows, parts.contents, boundary, shape, parts.step)
     if not damage:
         components = np.empty(out.size, np.uint32)
-        parents = np.empty((out.size + 1) // 2 + 2, np.uint32)
+        parents = np.empty(out.shape[2] * ((out.shape[0] * out.shape[1] + 1) // 2) + 2, np.uint32)
         three = parts.connectivity == 6
         damage = _fill(boundary, components, parents, parts.labels, voxels, shape, three)
         damage = damage or _resolve(boundary, parts.locations, voxels, shape, three)
@@ -207,14 +207,14 @@ def _resolve(boundary: Any, locations: Any, out: Any, shape: Any, three: Any) ->
                 elif three and z > 0 and not boundary[at - plane]:
                     out[at] = out[at - plane]
                 else:
-                    read, damage = _locate(locations, read, out, at, (x, y, z), shape)
+                    read, damage = _locate(locations, read, boundary, out, at, (x, y, z), shape)
                     if damage:
                         return damage
     return 0 if read == locations.size else 5
 
 
 @kernel
-def _locate(locations: Any, read: Any, out: Any, at: Any, voxel: Any, shape: Any) -> Any:
+def _locate(locations: Any, read: Any, boundary: Any, out: Any, at: Any, voxel: Any, shape: Any) -> Any:
     """Give one voxel its label; return what is to be read next, and what is damaged.
 
     A location up to 5 is the neighbour that has the same label; after 6 follows a label; a greater one is a label
@@ -230,8 +230,10 @@ def _locate(locations: Any, read: Any, out: Any, at: Any, voxel: Any, shape: Any
         out[at] = locations[read + 1]
         return read + 2, 0
     distance = _distance(where, voxel, shape)
+    if distance == 0 or (distance > 0 and boundary[at + distance]):
+        return read, 4
     out[at] = out[at + distance]
-    return read + 1, 0 if distance else 4
+    return read + 1, 0
 
 
 @kernel

@@ -75,7 +75,9 @@ def _follow(
     for z in planes:
         longest = max(longest, starts[z + 1] - starts[z])
     marks, parents = np.empty(sx * sy, np.uint8), np.empty(sx * sy + 1, np.uint32)
-    branches, corners = np.empty(2 * longest + 2, np.int64), np.empty(longest + 1, np.int64)
+    # A branch takes two moves. There are four moves in a byte, and with a model up to eight.
+    branches = np.empty((4 if model.size else 2) * longest + 4, np.int64)
+    corners = np.empty(longest + 1, np.int64)
     for n in range(planes.size):
         code = data[starts[planes[n]] : starts[planes[n] + 1]]
         first, found = _read_corners(code, corners, size, widths)
