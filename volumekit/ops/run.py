@@ -7,13 +7,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import (
+    CastError,
     NoSpaceError,
     OptionError,
     PermissionDeniedError,
     ReadOnlyError,
+    ShapeError,
     VolumekitError,
 )
 from volumekit.ops.plan import Plan, Stage, Task
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HOPELESS = (NoSpaceError, PermissionDeniedError, ReadOnlyError, OptionError, MemoryError)
+HOPELESS = (NoSpaceError, PermissionDeniedError, ReadOnlyError, OptionError, CastError, ShapeError, MemoryError)
 """Errors that other tasks would meet too: nothing is started after one."""
 
 RETRIES = 1
+
+Collect = Callable[[Task, Any], object]
 
 
 def thread_count(jobs: int | None) -> int:
@@ -56,6 +60,7 @@ def run(
     journal: Journal | None = None,
     runner: Runner | None = None,
     retries: int = RETRIES,
+    collect: Collect | None = None,
 ) -> None:
     """Do all tasks of a plan.
 
@@ -78,6 +83,8 @@ def run(
         Where tasks run; default: threads.
     retries : int
         How often a task that failed is tried again.
+    collect : callable, optional
+        Told each task that was done and what its work returned, in this thread, before the journal notes it.
 
     Raises
     ------
@@ -91,7 +98,7 @@ def run(
     with progress_bar(plan.nbytes, verb, progress) as bar, runner or Threads() as place:
         place.begin(work, bar)
         for stage in plan.stages:
-            job = _StageRun(place, stage, journal, retries, bar)
+            job = _StageRun(place, stage, journal, retries, bar, collect)
             job.run(place.parallel(plan, stage, jobs))
 
 
@@ -110,6 +117,8 @@ class _StageRun:
         How often a task is tried again.
     bar : callable or None
         Told of bytes that were done before.
+    collect : callable or None
+        Told of results.
     """
 
     def __init__(
@@ -119,8 +128,10 @@ class _StageRun:
         journal: Journal | None,
         retries: int,
         bar: Callable[[int], object] | None,
+        collect: Collect | None,
     ) -> None:
         self._place, self._stage, self._journal, self._retries = place, stage, journal, retries
+        self._collect = collect
         done = journal.done if journal is not None else set()
         self._waiting = deque(task for task in stage.tasks if task.number not in done)
         self._tries: dict[int, int] = {}
@@ -131,7 +142,7 @@ class _StageRun:
 
     def run(self, parallel: int) -> None:
         """Do the tasks, ``parallel`` of them at a time."""
-        running: dict[Future[None], Task] = {}
+        running: dict[Future[Any], Task] = {}
         try:
             while self._waiting or running:
                 while self._waiting and len(running) < parallel:
@@ -145,9 +156,11 @@ class _StageRun:
         if self._failed:
             raise _listed(self._failed, len(self._stage.tasks))
 
-    def _settle(self, task: Task, future: Future[None]) -> None:
+    def _settle(self, task: Task, future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
+            if self._collect is not None:
+                self._collect(task, future.result())
             if self._journal is not None:
                 self._journal.mark(task.number)
             return

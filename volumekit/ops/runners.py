@@ -22,8 +22,10 @@ from volumekit.ops.plan import Plan, Stage, Task
 Report = Callable[[int], None]
 """Told of bytes done since the last call; raises `Stopped` when the task should end."""
 
-Work = Callable[[Task, Report], None]
-"""Does one task. To be run elsewhere it must pickle, so it is an object with ``__call__`` rather than a closure."""
+Work = Callable[[Task, Report], Any]
+"""Does one task; what it returns is told to whoever collects.
+
+To be run elsewhere it must pickle, so it is an object with ``__call__`` rather than a closure."""
 
 Bar = Callable[[int], object]
 
@@ -47,7 +49,7 @@ class Runner(Protocol):
     def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
         """Return how many tasks of a stage to have under way at once."""
 
-    def submit(self, task: Task) -> Future[None]:
+    def submit(self, task: Task) -> Future[Any]:
         """Start a task."""
 
     def stop(self) -> None:
@@ -97,16 +99,16 @@ class Threads(_Pool):
         """Return how many tasks fit into the plan's memory."""
         return plan.parallel(stage, jobs)
 
-    def submit(self, task: Task) -> Future[None]:
+    def submit(self, task: Task) -> Future[Any]:
         """Start a task in a thread."""
         if not hasattr(self, "executor"):
             self.executor = self._stack.enter_context(ThreadPoolExecutor(64, thread_name_prefix="volumekit-task"))
         return self.executor.submit(self._do, task)
 
-    def _do(self, task: Task) -> None:
+    def _do(self, task: Task) -> Any:
         assert self._work is not None
         self._report(0)
-        self._work(task, self._report)
+        return self._work(task, self._report)
 
     def _report(self, count: int) -> None:
         if self._ending.is_set():
@@ -121,23 +123,24 @@ class Threads(_Pool):
 class _Elsewhere(_Pool):
     """Processes: tasks are sent there with all they need, and report when they are done."""
 
-    def submit(self, task: Task) -> Future[None]:
+    def submit(self, task: Task) -> Future[Any]:
         """Start a task in another process."""
         assert self._work is not None
-        out: Future[None] = Future()
+        out: Future[Any] = Future()
         out.set_running_or_notify_cancel()
 
-        def finish(done: Future[int]) -> None:
+        def finish(done: Future[tuple[int, Any]]) -> None:
             try:
-                self._tell(done.result())
-                out.set_result(None)
+                count, result = done.result()
+                self._tell(count)
+                out.set_result(result)
             except BaseException as error:
                 out.set_exception(error)
 
         self._send(self._work, task).add_done_callback(finish)
         return out
 
-    def _send(self, work: Work, task: Task) -> Future[int]:
+    def _send(self, work: Work, task: Task) -> Future[tuple[int, Any]]:
         return self.executor.submit(_do_elsewhere, work, task)
 
 
@@ -165,7 +168,7 @@ class Processes(_Elsewhere):
         pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
         self.executor = self._stack.enter_context(pool)
 
-    def _send(self, work: Work, task: Task) -> Future[int]:
+    def _send(self, work: Work, task: Task) -> Future[tuple[int, Any]]:
         try:
             return super()._send(work, task)
         except BrokenProcessPool:  # a process was killed: its tasks failed, and others take their place
@@ -231,17 +234,17 @@ def choose_runner(processes: int | None, client: Any) -> Runner:
     return Threads() if processes is None else Processes(processes)
 
 
-def _do_elsewhere(work: Work, task: Task) -> int:
-    """Do a task in another process; return the bytes it reported."""
+def _do_elsewhere(work: Work, task: Task) -> tuple[int, Any]:
+    """Do a task in another process; return the bytes it reported, and its result."""
     counts = [0]
 
     def report(count: int) -> None:
         counts[0] += count
 
-    work(task, report)
-    return counts[0]
+    result = work(task, report)
+    return counts[0], result
 
 
-def first_done(running: Iterable[Future[None]]) -> set[Future[None]]:
+def first_done(running: Iterable[Future[Any]]) -> set[Future[Any]]:
     """Wait until at least one future is done; return those that are."""
     return wait(running, return_when=FIRST_COMPLETED).done

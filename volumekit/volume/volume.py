@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +24,7 @@ from volumekit.volume.arrays import Arrays
 from volumekit.volume.cached import VolumeCache
 from volumekit.volume.create import Description, describe, new_format, refuse, storable
 from volumekit.volume.metadata import Metadata
+from volumekit.volume.pipelines import Pipelines
 from volumekit.volume.places import place_of
 from volumekit.volume.showing import Showing
 from volumekit.volume.source import open_source, resolve
@@ -32,7 +32,7 @@ from volumekit.volume.state import Options, compression
 from volumekit.volume.stored import Stored
 
 
-class Volume(Stored, Metadata, Arrays, Showing):
+class Volume(Stored, Metadata, Arrays, Showing, Pipelines):
     """A volumetric dataset that is read and written like a NumPy array.
 
     Parameters
@@ -297,30 +297,6 @@ class Volume(Stored, Metadata, Arrays, Showing):
             clear(self.array(mip))
         if self.cache.enabled:
             self.cache.flush()
-
-    def transfer_to(self, cloudpath: Any, bbox: Any = None, mip: Any = None, **how: Any) -> Volume:
-        """Copy this volume, or a box of it, to another place; see `volumekit.transfer`.
-
-        Parameters
-        ----------
-        cloudpath : str or os.PathLike
-            Where to.
-        bbox : Bbox or slices, optional
-            In voxels of the mip; default: all of it.
-        mip : int or sequence of float, optional
-            Default: the current one.
-        **how
-            Further options of `volumekit.transfer`.
-
-        Returns
-        -------
-        Volume
-            The target.
-        """
-        transfer = import_module("volumekit.ops.transfer").transfer  # by name: it stands upon volumes
-        number = self._mip if mip is None else self.to_mip(mip)
-        target: Volume = transfer(self, cloudpath, box=bbox, mips=number, **how)
-        return target
 
     @property
     def cache(self) -> VolumeCache:
