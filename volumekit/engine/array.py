@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from volumekit.engine import changes
 from volumekit.engine.chunks import empty
 from volumekit.engine.drive import Unit, Waitable, overlap
-from volumekit.engine.pieces import MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, pieces
+from volumekit.engine.pieces import FAR_CHUNKS, MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, far_window, pieces
 from volumekit.engine.ways import Domain, Ways, to_box, to_domain
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
@@ -30,9 +30,6 @@ Outcome = tuple[list[Bbox], list[Bbox]]
 
 IN_FLIGHT = max(2, (os.cpu_count() or 1) // 2)
 """Pieces under way at once: enough to keep all cores busy, few enough to bound memory."""
-
-FAR_CHUNKS, FAR_BYTES = 64, 24 << 20
-"""Chunks of a far store that are under way at once, and about how many bytes at most."""
 
 ONE: Point = (1, 1, 1, 1)
 
@@ -93,18 +90,17 @@ class LevelArray(Ways):
         else:
             cut = self._cut(low, high, step, out, READ_BYTES)
             units = (self._read_piece(a, b, step, view, progress) for a, b, view in cut)
-            yield from overlap(units, depth=self._depth)
+            yield from overlap(units, depth=self._depth(out.nbytes))
         return out
 
-    @property
-    def _depth(self) -> int:
-        """How many pieces are read at once: those of a far store wait for the network most of the time."""
+    def _depth(self, total: int) -> int:
+        """Return how many pieces are read at once: those of a far store wait for the network most of the time."""
         if self.store.near:
             return IN_FLIGHT
         x, y, z, c = self.level.cell
         size = x * y * z * c * self.level.dtype.itemsize
         piece = max(1, min(MOST_CHUNKS, READ_BYTES // size))
-        return max(IN_FLIGHT, min(1 + FAR_CHUNKS // piece, FAR_BYTES // (piece * size)))
+        return max(IN_FLIGHT, min(1 + FAR_CHUNKS // piece, far_window(total) // (piece * size)))
 
     def _cut(
         self, low: Point, high: Point, step: Point, array: NDArray[Any], size: int, *, shards: bool = False

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from volumekit.engine.chunks import Chunks, Part, parts, point_parts
 from volumekit.engine.drive import Unit, overlap
 from volumekit.engine.options import IOOptions
-from volumekit.engine.pieces import Point
+from volumekit.engine.pieces import Point, far_window
 from volumekit.engine.pool import pool
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
@@ -29,7 +29,7 @@ WINDOW = 8 << 20
 SHARED_WINDOW = 128 << 20
 """Voxels under way at once, in bytes, where objects hold many chunks: such an object is written from memory."""
 
-LEAST, MOST = 6, 64
+FAR_LEAST, LEAST, MOST = 2, 6, 64
 """Bounds of the number of objects under way at once: all cores stay busy, also behind a slow network."""
 
 
@@ -59,12 +59,18 @@ class Direct:
     def _depth(self) -> int:
         return max(LEAST, min(MOST, WINDOW // max(1, self._typical)))
 
+    def _reading_depth(self, total: int) -> int:
+        """Return how many objects are read at once for a box of so many bytes: those of a far store all take room."""
+        if self._objects.near:
+            return self._depth()
+        return max(FAR_LEAST, min(MOST, far_window(total) // max(1, self._typical)))
+
     def read(
         self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Callable[[int], object] | None = None
     ) -> Unit[None]:
         """Read a box inside the level's bounds into an array of its shape."""
         units = (self._load(part, out, progress) for part in parts(self._level, low, high, step))
-        yield from overlap(units, depth=self._depth)
+        yield from overlap(units, depth=lambda: self._reading_depth(out.nbytes))
 
     def _load(self, part: Part, out: NDArray[Any], progress: Callable[[int], object] | None) -> Unit[None]:
         view = out[part.at]

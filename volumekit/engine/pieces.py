@@ -14,8 +14,19 @@ READ_BYTES = 3 << 20
 
 WRITE_BYTES = 16 << 20
 
+FAR_CHUNKS, FAR_BYTES = 64, 16 << 20
+"""What of a far store is under way at once: so many chunks at most, and so many bytes, more for large boxes."""
+
 MOST_CHUNKS = 256
 """Chunks in a piece at most, however small: a piece that is under way cannot be interrupted."""
+
+
+def far_window(size: int) -> int:
+    """Return how many bytes of a far store are under way at once for a box of ``size`` bytes.
+
+    Enough to hide that each chunk takes its time to arrive, little beside the box itself.
+    """
+    return max(FAR_BYTES, size // 12)
 
 
 def pieces(level: Level, low: Point, high: Point, *, size: int, shards: bool = False) -> Iterator[tuple[Point, Point]]:
