@@ -31,7 +31,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text for people to read: URLs in it keep the user's name, not the password."""
+    return _PASSWORD.sub(r"\1:…@", text)
 
 
 class VolumekitError(Exception):
@@ -69,7 +77,7 @@ class VolumekitError(Exception):
             for name, value in (("url", self.url), ("key", self.key), ("box", self.box))
             if value is not None and str(value) not in self.message
         ]
-        return self.message + (f" [{', '.join(parts)}]" if parts else "")
+        return without_passwords(self.message + (f" [{', '.join(parts)}]" if parts else ""))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.__dict__)

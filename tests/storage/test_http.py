@@ -10,7 +10,14 @@ import pytest
 from tests.storage.remotes import FAST, remote
 from volumekit import Volume
 from volumekit.codecs.compression import compress
-from volumekit.errors import CorruptChunkError, OptionError, PermissionDeniedError, StorageError, VolumekitError
+from volumekit.errors import (
+    CorruptChunkError,
+    DatasetNotFoundError,
+    OptionError,
+    PermissionDeniedError,
+    StorageError,
+    VolumekitError,
+)
 from volumekit.model.url import parse_url
 from volumekit.storage import open_store
 from volumekit.testing.keys import RANGES
@@ -60,6 +67,15 @@ def test_passwords_in_the_url(web):
             ask()
         assert "p%40ss" not in str(caught.value)
         assert "the password of m e" in str(caught.value)
+    web.rules.clear()
+    with pytest.raises(DatasetNotFoundError) as caught:
+        Volume(f"{url}/volume", storage_options={"retry": FAST})
+    assert "m%20e:…@" in str(caught.value)
+    assert "p%40ss" not in str(caught.value)
+    make(web)
+    volume = Volume(f"{url}/volume", storage_options={"retry": FAST})
+    assert "p%40ss" not in repr(volume)
+    assert "p%40ss" in volume.cloudpath
 
 
 @pytest.mark.parametrize(

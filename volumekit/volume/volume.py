@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from volumekit.cache.options import Cache
 from volumekit.engine.objects import clear
-from volumekit.errors import OptionError, ShapeError, UnsupportedError
+from volumekit.errors import OptionError, ShapeError, UnsupportedError, without_passwords
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import Precomputed
 from volumekit.model.provenance import Provenance
@@ -311,7 +311,7 @@ class Volume(Stored, Metadata, Arrays, Showing, Pipelines):
     def __repr__(self) -> str:
         level = self._level()
         return (
-            f"Volume({str(self._url)!r}, mip={self._mip}, shape={level.shape}, dtype={level.dtype}, "
+            f"Volume({without_passwords(str(self._url))!r}, mip={self._mip}, shape={level.shape}, dtype={level.dtype}, "
             f"bounds={level.bounds!r}, resolution={list(level.resolution)} nm, encoding={level.codec.name})"
         )
 
