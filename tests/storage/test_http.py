@@ -173,6 +173,19 @@ def test_chunks_that_are_elsewhere_though_the_info_is_not(web):
     assert (volume[:][..., 0] == voxels).all()
 
 
+def test_holes_are_not_asked_for_twice(web):
+    """Where chunks are missing TensorStore is not let read first, and fail, every time."""
+    voxels = make(web)
+    for key in [key for key in web.objects if key.endswith("0-8")]:
+        del web.objects[key]
+    volume = Volume(f"{web.url}/volume", fill_missing=True, storage_options={"retry": FAST})
+    for first in (True, False):
+        before = len(web.requests)
+        assert (volume[:][..., 0] == np.where(np.arange(20) < 8, 0, voxels)).all()
+        asked = len(web.requests) - before
+        assert first or asked == volume.exists().total
+
+
 @pytest.mark.parametrize(
     "target", ["/round", "http://no-such-host.invalid/a", "ftp://host/a", "file:///etc/passwd", "http://[", ""]
 )
