@@ -10,6 +10,7 @@ import tensorstore as ts
 
 from tests.volume.sample import empty, files, make, voxels
 from volumekit import Bbox, Volume
+from volumekit.codecs import CODECS
 from volumekit.engine.watched import Watched
 from volumekit.errors import (
     CorruptChunkError,
@@ -394,3 +395,38 @@ def test_transfers(tmp_path):
         volume.transfer_to(tmp_path / name, volume.bounds)
         np.testing.assert_array_equal(Volume(tmp_path / name)[:], array)
         assert Volume(tmp_path / name).is_sharded() == bool(sharding)
+
+
+FITTING = {
+    "uint8": ("raw", "jpeg", "png", "jxl", "npz"),
+    "uint32": ("compressed_segmentation", "compresso", "crackle"),
+    "float32": ("fpzip", "kempressed", "zfpc", "npz_uint8"),
+}
+"""Data types, and encodings that hold them."""
+
+
+@pytest.mark.parametrize("encoding", list(CODECS))
+@pytest.mark.parametrize("sharding", ["plain", "gzip"])
+def test_every_encoding(tmp_path, encoding, sharding):
+    """Chunks in shards are the very chunks that files hold, and merge as those do."""
+    (dtype,) = [dtype for dtype, encodings in FITTING.items() if encoding in encodings]
+    array = (np.indices(SHAPE).sum(axis=0)[..., None] % 200).astype(dtype)
+    if encoding == "npz_uint8":
+        array /= 255
+    both = []
+    for name, how in {"files": False, "shards": SHARDINGS[sharding]}.items():
+        volume, _ = make(
+            tmp_path / name, array=array, chunk=CHUNK, offset=OFFSET, sharding=how, encoding=encoding,
+            non_aligned_writes=True,
+        )  # fmt: skip
+        volume[3:20, 10:40, 107:109] = array.dtype.type(1)
+        both.append(volume)
+    files, shards = both
+    np.testing.assert_allclose(shards[:], files[:], atol=4 if encoding == "jpeg" else 0)
+    keys = list(shards.exists())
+    assert keys == list(files.exists())
+    for key in keys if files.array()._native is None else ():  # TensorStore encodes differently
+        assert shards.array().objects.peek(key).data == files.array().objects.peek(key).data
+    shards.delete(np.s_[11:27, 23:39, 100:108])
+    with pytest.raises(MissingChunkError):
+        shards[12, 25, 103]
