@@ -154,7 +154,8 @@ def test_what_may_not_be_written():
         **dict.fromkeys(QUESTIONS, True), "writable": False, "conditional": None, "ranges": None,
     }  # fmt: skip
     assert "may not write" in found.findings["writable"].text
-    assert (found.exit_code, found.left, fs.files) == (0, [], {})
+    assert (found.exit_code, found.left, fs.files) == (1, [], {})
+    assert any("none can be made" in text for text in found.advice)
 
 
 def test_what_may_not_be_read():

@@ -29,7 +29,7 @@ def command(url: str, *, read_only: bool, format: str | None, as_json: bool) -> 
     \b
     Exit codes:
       0  all is well
-      1  nothing can be read there, or the dataset is damaged
+      1  nothing can be read there, the dataset is damaged, or there is none and none can be made
       2  the command is wrong
       3  it works, but processes that write parts of the same chunk may lose updates
     """
@@ -43,8 +43,11 @@ def command(url: str, *, read_only: bool, format: str | None, as_json: bool) -> 
 def lines(found: Examination) -> Iterator[str]:
     """Yield what there is to say, for people."""
     yield found.url
+    said: set[str | None] = set()
     for question, finding in found.findings.items():
-        yield f"{question:12} {ANSWERS[finding.holds]:4} {finding.text}".rstrip()
+        text = "" if finding.text in said else finding.text
+        said.add(text)
+        yield f"{question:12} {ANSWERS[finding.holds]:4} {text}".rstrip()
     if found.latency is not None:
         yield f"{'latency':12} {found.latency * 1e3:.2g} ms"
     if found.write_speed is not None and found.read_speed is not None:
@@ -52,7 +55,8 @@ def lines(found: Examination) -> Iterator[str]:
         yield f"{'speed':12} {read:.3g} MB/s read, {written:.3g} MB/s written, one object at a time"
     if found.credentials is not None:
         yield f"{'credentials':12} {found.credentials}"
-    yield f"{'dataset':12} {found.format or f'none: {found.no_dataset}'}"
+    none = "none" if found.no_dataset in said else f"none: {found.no_dataset}"
+    yield f"{'dataset':12} {found.format or none}"
     for mip, level in enumerate(found.levels):
         size = " x ".join(map(str, level["size"]))
         yield f"  mip {mip}: {level['key']}, {size}, {level['error'] or level['encoding']}"

@@ -67,8 +67,9 @@ class Examination:
 
     @property
     def exit_code(self) -> int:
-        """0: all is well; 1: nothing can be read here, or something went wrong; 3: updates may be lost."""
-        if not self.findings["readable"].holds or self.damaged or self.left:
+        """0: all is well; 1: this is of no use, or something went wrong; 3: updates may be lost."""
+        of_no_use = self.format is None and self.findings["writable"].holds is False
+        if not self.findings["readable"].holds or self.damaged or self.left or of_no_use:
             return UNUSABLE
         lossy = self.findings["writable"].holds and self.findings["conditional"].holds is False
         return LOSSY if lossy else FINE
@@ -111,11 +112,11 @@ def examine(
     place = resolve(url, format)
     store = open_store(split_selector(place)[0], options=storage_options)
     found, probes = Examination(str(place)), Probes(store)
-    found.credentials = getattr(store, "credentials", None)
     with _no_new_folders(store), tidied(probes) as found.left:
         fmt = _look(found, probes, place, storage_options)
         if found.findings["readable"].holds:
             _try(found, probes, fmt, read_only=read_only)
+    found.credentials = store.credentials
     return found
 
 
@@ -174,9 +175,11 @@ def _advice(found: Examination) -> Iterator[str]:
     if holds["listable"] is False and holds["readable"]:
         yield "chunk reports will ask for each chunk, as nothing can be listed here"
     if holds["ranges"] is False:
-        yield "sharded volumes cannot be read here: they need parts of objects"
+        yield "sharded volumes cannot be read well here: they need parts of objects"
     if holds["writable"] and holds["conditional"] is False:
         yield "let each chunk be written by one process only: several that change parts of it may lose updates"
+    if holds["writable"] is False and holds["readable"] and found.format is None:
+        yield "check the path: there is no dataset, and none can be made"
     if found.damaged:
         yield "repair or replace the dataset's metadata"
     if found.latency is not None and found.latency > SLOW:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from volumekit.errors import ConflictError, PermissionDeniedError, VolumekitError
 from volumekit.storage.base import ABSENT, Store
 from volumekit.storage.headers import Headed, Headers
+from volumekit.storage.http import HttpStore
 
 NAME = ".volumekit-doctor-"
 """How the names of objects begin that are written to try something."""
@@ -24,6 +25,8 @@ ASKED = 7
 WRITERS = 8
 ROUNDS = 4
 AMOUNT = 1 << 20
+
+_TOLD = Headers("text/plain", required=False)
 
 Writer = Callable[[bytes], bytes]
 """Makes the value to commit of bytes: with headers or without, which are two ways into an object store."""
@@ -130,6 +133,8 @@ class Probes:
                 return Finding(False, error.message)
             if found is None or found.data != data[start:stop]:
                 return Finding(False, f"bytes {start}:{stop} of an object are not those that were asked for")
+        if isinstance(self.store, HttpStore) and data and not self.store.sends_ranges(key):
+            return Finding(False, "the server sends all of an object when a part is asked for")
         return Finding(True)
 
     def writes(self) -> Finding:
@@ -178,7 +183,7 @@ class Probes:
 
     def _ways(self) -> Sequence[Writer]:
         """Return the ways in: object stores have one for plain bytes, and may have another for bytes with headers."""
-        return (bytes, lambda data: Headed(data, Headers(required=False))) if self.store.headed else (bytes,)
+        return (bytes, lambda data: Headed(data, _TOLD)) if self.store.headed else (bytes,)
 
     def _stamp(self, key: str) -> bytes:
         found = self.store.read(key, 0, 0).result()

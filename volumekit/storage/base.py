@@ -85,6 +85,8 @@ class Store(ABC):
         The server, or whatever else says where this is, if the URL alone does not.
     near : bool
         Whether reading a key takes no longer than handing the work to another thread, so that `peek` is the way.
+    credentials : str or None
+        Whose it is asked with, for messages; None where none are needed.
     """
 
     url: str
@@ -95,6 +97,11 @@ class Store(ABC):
     headed: bool = False
     endpoint: str | None = None
     near: bool = False
+
+    @property
+    def credentials(self) -> str | None:
+        """Whose credentials it is asked with."""
+        return None
 
     @abstractmethod
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:

@@ -76,6 +76,11 @@ class Filesystem:
         self._local, self._renames = bool(names & {"file", "local"}), bool(names & {"sftp", "ssh"})
 
     @property
+    def credentials(self) -> str | None:
+        """Whose credentials it asks with, where that is known."""
+        return None
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop on which everything happens: fsspec's own."""
         from fsspec.asyn import get_loop

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from volumekit.errors import ConflictError, StorageError
 from volumekit.storage.base import ABSENT, Value
+from volumekit.storage.credentials import ANONYMOUS
 from volumekit.storage.filesystem import Filesystem, byte_range
 from volumekit.storage.fsspec_errors import status
 from volumekit.storage.headers import Headers
@@ -30,6 +31,12 @@ class GsFilesystem(Filesystem):
     def __init__(self, fs: Any, *, durable: bool = False) -> None:
         super().__init__(fs, durable=durable)
         self._buckets: set[str] = set()
+
+    @property
+    def credentials(self) -> str:
+        """Whose credentials it asks with."""
+        token = self.fs.credentials.token
+        return ANONYMOUS if token == "anon" else f"gcsfs: {self.fs.credentials.method or 'what it finds'}"
 
     async def _absent(self, path: str, error: FileNotFoundError) -> None:
         """Raise if it is the bucket that is missing, not the object; the answer is the same otherwise."""

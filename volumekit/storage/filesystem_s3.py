@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from volumekit.codecs.compression import decompress
 from volumekit.errors import ConflictError, StorageError, UnsupportedError
 from volumekit.storage.base import ABSENT, Value
+from volumekit.storage.credentials import ANONYMOUS
 from volumekit.storage.filesystem import Filesystem, byte_range
 from volumekit.storage.fsspec_errors import status
 from volumekit.storage.headers import ENCODINGS, Headers
@@ -24,6 +25,13 @@ class S3Filesystem(Filesystem):
 
     conditional: ClassVar[bool] = True
     headed: ClassVar[bool] = True
+
+    @property
+    def credentials(self) -> str:
+        """Whose credentials it asks with."""
+        if self.fs.anon:
+            return ANONYMOUS
+        return "the key that s3fs was given" if self.fs.key else "what s3fs finds"
 
     async def _s3(self, method: str, path: str, **how: Any) -> Any:
         bucket, _, key = path.partition("/")

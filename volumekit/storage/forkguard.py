@@ -23,7 +23,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def check() -> None:
-    """Note that TensorStore is about to be used.
+    """Note that TensorStore, or threads of ours, are about to be used.
 
     Raises
     ------

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future as _Future
 from typing import Any, TypeVar
 
 from volumekit.errors import MissingExtraError, OptionError, ReadOnlyError, StorageError, UnsupportedError
 from volumekit.model.url import URL
+from volumekit.storage import forkguard
 from volumekit.storage.base import ABSENT, Future, Store, Value, done, failed, gather, then
 from volumekit.storage.filesystem import Filesystem, protocols
 from volumekit.storage.fsspec_errors import translate_fsspec
@@ -60,8 +64,10 @@ class FsspecStore(Store):
         self.suffixed = not self.headed
         self.endpoint = _endpoint(fs, url, self.root)
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self.files.loop)
+    @property
+    def credentials(self) -> str | None:
+        """Whose credentials it asks with, where that is known."""
+        return self.files.credentials
 
     def _ask(self, key: str, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run something about a key on the filesystem's loop, with our errors."""
@@ -70,10 +76,13 @@ class FsspecStore(Store):
             try:
                 return await work
             except Exception as error:
-                raise translate_fsspec(error, url=self.url, key=key) from error
+                problem = translate_fsspec(error, url=self.url, key=key)
+                raise problem from (None if problem is error else error)
 
         try:
-            return self._run(guarded())
+            forkguard.check()
+            loop = self.files.loop
+            return _Elsewhere(asyncio.run_coroutine_threadsafe(guarded(), loop))
         except RuntimeError as error:
             work.close()
             return failed(translate_fsspec(error, url=self.url, key=key))
@@ -153,6 +162,35 @@ class FsspecStore(Store):
             yield from (folder + slash + name for name in names)
             if token is None:
                 return
+
+
+class _Elsewhere:
+    """A future that calls back in a thread of its own: what follows may take time, and the loop serves everybody."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: _Future[Any]) -> None:
+        self._future = future
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._future.result(timeout)
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        def call(_: Any) -> None:
+            try:
+                _callers().submit(fn, self)
+            except RuntimeError:  # the interpreter is shutting down
+                fn(self)
+
+        self._future.add_done_callback(call)
+
+
+@functools.cache
+def _callers() -> Executor:
+    return ThreadPoolExecutor(2, thread_name_prefix="volumekit-fsspec-done")
 
 
 def _filesystem(url: URL, options: Mapping[str, Any]) -> tuple[Any, str]:

@@ -103,6 +103,11 @@ class HttpStore(RemoteStore):
 
         return chain(pool().submit(self._asked, key, "HEAD", {}), told)
 
+    def sends_ranges(self, key: str) -> bool:
+        """Tell whether the server sends a part of an object that is there, rather than all of it to be cut here."""
+        reply = self._asked(key, "GET", {"Range": "bytes=0-0"})
+        return reply is None or reply.status == 206
+
     def list(self, prefix: str = "") -> Iterator[str]:
         """Fail: web servers have no listings."""
         raise UnsupportedError("a web server cannot be listed", url=self.url)

@@ -69,6 +69,11 @@ class RemoteStore(KvStore):
         self._opened: dict[int, ts.KvStore] = {}
         self._kv = self._store(0)
 
+    @property
+    def credentials(self) -> str:
+        """Whose credentials it is asked with, once somebody's were good for something; before, all there are."""
+        return self._ways[self._at].who if self._settled else ", then ".join(way.who for way in self._ways)
+
     def native(self) -> dict[str, Any]:
         """Return the spec of this store."""
         way = self._ways[self._at]

@@ -33,9 +33,14 @@ class Wrapper(Store):
 
     def __init__(self, base: Store) -> None:
         self.url, self.writable, self.listable = base.url, base.writable, base.listable
-        self.conditional, self.suffixed = base.conditional, base.suffixed
+        self.conditional, self.suffixed, self.headed = base.conditional, base.suffixed, base.headed
         self.endpoint = base.endpoint
         self._base = base
+
+    @property
+    def credentials(self) -> str | None:
+        """Whose credentials it is asked with."""
+        return self._base.credentials
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read a key, or a range of it."""
