@@ -5,18 +5,21 @@ Stamps are spelled as TensorStore's gcs driver spells them, so that what one rea
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from volumekit.codecs.compression import decompress
 from volumekit.errors import ConflictError, StorageError
 from volumekit.storage.base import ABSENT, Value
 from volumekit.storage.credentials import ANONYMOUS
 from volumekit.storage.filesystem import Filesystem, byte_range
 from volumekit.storage.fsspec_errors import status
-from volumekit.storage.headers import Headers
+from volumekit.storage.headers import Headers, content_encoding
 
 _NO_RANGE = 416
 _LARGE = 1 << 20
@@ -63,31 +66,43 @@ class GsFilesystem(Filesystem):
 
     async def get(self, path: str, start: int | None, stop: int | None) -> Value | None:
         """Read an object or a range of it; compressed ones are read whole."""
-        from aiohttp import ClientError
-
         if (start, stop) == (0, 0):
             stamp = await self.stat(path)
             return None if stamp is None else Value(b"", stamp)
-        asked = byte_range(start, stop)
+        wanted, asked = slice(start, stop), byte_range(start, stop)
         try:
-            headers, data = await self.fs._call("GET", self.fs.url(path), headers=asked)
+            headers, data = await self._media(path, asked)
         except FileNotFoundError as error:
             await self._absent(path, error)
             return None
-        except ClientError:  # part of a compressed object, which does not decompress
-            if not asked:
-                raise
-            value = await self.get(path, None, None)
-            return value and value._replace(data=value.data[slice(start, stop)])
-        except OSError as error:
-            raise error
         except Exception as error:
             if status(error) != _NO_RANGE:
                 raise
-            stamp = await self.stat(path)
-            return None if stamp is None else Value(b"", stamp)
-        whole = not asked or "Content-Range" not in headers
-        return Value(data[slice(start, stop)] if whole else data, _stamp(headers["X-Goog-Generation"]))
+            value = await self.get(path, None, None)  # the range may be one of what is compressed
+            return value and value._replace(data=value.data[wanted])
+        encoding = content_encoding(headers.get("Content-Encoding"))
+        if encoding is not None and asked:
+            headers, data = await self._media(path, {})
+            encoding, asked = content_encoding(headers.get("Content-Encoding")), {}
+        if encoding is not None:
+            data = await asyncio.to_thread(decompress, data, encoding)
+        part = asked and "Content-Range" in headers
+        return Value(data if part else data[wanted], _stamp(headers["X-Goog-Generation"]))
+
+    async def _media(self, path: str, asked: dict[str, str]) -> tuple[Mapping[str, str], bytes]:
+        """Fetch the bytes of an object as they are stored; gcsfs's own calls decompress what is no whole stream."""
+        from gcsfs.retry import retry_request, validate_response
+
+        async def fetch() -> tuple[Mapping[str, str], bytes]:
+            session, how = await self.fs._set_session(), self.fs._get_headers({"Accept-Encoding": "gzip", **asked})
+            options = {"params": self.fs._get_params({}), "timeout": self.fs.requests_timeout}
+            async with session.get(self.fs.url(path), headers=how, auto_decompress=False, **options) as reply:
+                data = await reply.read()
+                validate_response(reply.status, data, path)
+                return reply.headers, data
+
+        found: tuple[Mapping[str, str], bytes] = await retry_request(fetch, retries=self.fs.retries)()
+        return found
 
     async def put(self, path: str, data: bytes, if_match: bytes | None, headers: Headers) -> bytes:
         """Write an object, if it is still as it was; return its new stamp."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from volumekit.codecs.compression import compress
-from volumekit.errors import OptionError
+from volumekit.errors import OptionError, UnsupportedError
 
 ENCODINGS = ("gzip", "br", "zstd")
 """Compressions that every HTTP client undoes by itself (Content-Encoding)."""
@@ -87,3 +87,20 @@ def cache_control(cdn_cache: bool | int | str | None) -> str | None:
         raise OptionError(f"cdn_cache is {cdn_cache!r}; it is True, False, seconds, or a Cache-Control header")
     seconds = 3600 if cdn_cache is True else int(cdn_cache)
     return f"public, max-age={seconds}" if seconds else "no-cache"
+
+
+def content_encoding(header: str | None) -> str | None:
+    """Return how an object is compressed, by its Content-Encoding; ``aws-chunked`` only says how it was sent.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is none of `ENCODINGS`.
+    """
+    found = [part.strip().lower() for part in (header or "").split(",")]
+    found = [part.removeprefix("x-") for part in found if part not in ("", "identity", "aws-chunked")]
+    if not found:
+        return None
+    if len(found) > 1 or found[0] not in ENCODINGS:
+        raise UnsupportedError(f"an object with the Content-Encoding {header!r}, which nothing here undoes")
+    return found[0]
