@@ -85,8 +85,6 @@ class Store(ABC):
         The server, or whatever else says where this is, if the URL alone does not.
     near : bool
         Whether reading a key takes no longer than handing the work to another thread, so that `peek` is the way.
-    credentials : str or None
-        Whose it is asked with, for messages; None where none are needed.
     """
 
     url: str
@@ -100,7 +98,7 @@ class Store(ABC):
 
     @property
     def credentials(self) -> str | None:
-        """Whose credentials it is asked with."""
+        """Whose credentials it is asked with, for messages."""
         return None
 
     @abstractmethod
@@ -171,10 +169,8 @@ class Store(ABC):
         Future of Mapping
             The new stamps.
         """
+        each = {key: self._merge(key, change, executor) for key, change in changes.items() if callable(change)}
         plain = {key: change for key, change in changes.items() if not callable(change)}
-        each: dict[str, Future[Mapping[str, bytes]]] = {
-            key: self._merge(key, change, executor) for key, change in changes.items() if callable(change)
-        }
         if not each:
             return self.commit(plain)
         if plain:
@@ -307,10 +303,7 @@ def chain(
 
 
 def until(attempt: Callable[[], Future[T | None]]) -> Future[T]:
-    """Return a future of what ``attempt`` gives in the end: it is called again as long as that is None.
-
-    Not by recursion, whose depth would be the number of attempts.
-    """
+    """Return a future of what ``attempt`` gives in the end: it is called again, not recursively, while that is None."""
     out: _Future[T] = _Future()
 
     def go() -> None:
