@@ -44,6 +44,13 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--compressor", help="For zarr: zstd (default), blosc, gzip, zlib, bz2, lz4, lzma or none; zstd:5.")
 @click.option("--empty-chunks", is_flag=True, default=None, help="Store chunks of nothing but zeros, too, in zarr.")
 @click.option("--first-new-level", type=int, help="Keep DST up to the level before; build this to --mips from it.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What becomes of damaged images; skip: fill in their place, a list, and exit code 1.",
+)
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
 def command(
@@ -55,7 +62,7 @@ def command(
     dask: str | None,
     zarr_version: str | None,
     **how: Any,
-) -> None:
+) -> int:
     """Turn an image stack or a volume into a chunked volume with a pyramid.
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
@@ -74,6 +81,16 @@ def command(
         volume = convert(src, dst, progress=watch, box=box, client=client, zarr_version=version, **how)
     if how["dry_run"]:
         click.echo(volume)
-        return
+        return 0
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: {volume.dtype}, levels {sizes}")
+    return _tell_damaged(volume)
+
+
+def _tell_damaged(volume: Any) -> int:
+    """List the images that could not be read; return the exit code."""
+    processing = volume.provenance.processing
+    damaged = processing[-1].get("damaged", {}) if processing else {}
+    for name, reason in damaged.items():
+        click.echo(f"damaged: {name}: {' '.join(reason.split())}", err=True)
+    return 1 if damaged else 0

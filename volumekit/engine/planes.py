@@ -14,7 +14,14 @@ from volumekit.codecs.images.png import PngPage
 from volumekit.codecs.images.tiff_page import TiffPage
 from volumekit.engine.array import LevelArray
 from volumekit.engine.pool import pool
-from volumekit.errors import MissingChunkError, ShapeError, VolumekitError
+from volumekit.errors import (
+    CorruptChunkError,
+    ImageStackError,
+    MissingChunkError,
+    ShapeError,
+    UnsupportedError,
+    VolumekitError,
+)
 from volumekit.formats.stack import Stack
 from volumekit.model.bbox import Bbox
 from volumekit.storage import forkguard
@@ -28,7 +35,15 @@ def reads_planes(array: LevelArray) -> bool:
     return isinstance(array.fmt, Stack)
 
 
-def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], *, threads: int | None = None) -> None:
+Skipped = Callable[[str, VolumekitError], object]
+"""Told of an image that is damaged, and of what is wrong with it; background takes its place."""
+
+DAMAGED = (CorruptChunkError, ImageStackError, UnsupportedError)
+
+
+def read_planes(
+    array: LevelArray, box: Bbox, out: NDArray[Any], *, threads: int | None = None, skipped: Skipped | None = None
+) -> None:
     """Read a box of an image stack; the voxels are those that `LevelArray.read` gives, sooner.
 
     Parameters
@@ -42,6 +57,8 @@ def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], *, threads: int
         images are then read, and compressed ones decoded, straight into it.
     threads : int, optional
         How many planes are decoded at once, by all calls with this number together; default: the level's threads.
+    skipped : callable, optional
+        What to do about damaged images instead of raising.
 
     Raises
     ------
@@ -51,7 +68,7 @@ def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], *, threads: int
         As for `LevelArray.read`. ``out`` is then read in part.
     """
     forkguard.check()
-    planes = _Planes(array)
+    planes = _Planes(array, skipped)
     x, y, z = (slice(int(a), int(b)) for a, b in zip(box.minpt, box.maxpt, strict=True))
     shape = (z.stop - z.start, y.stop - y.start, x.stop - x.start, array.level.channels)
     if out.ndim == 3 and shape[3] == 1:
@@ -63,8 +80,15 @@ def read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], *, threads: int
     _run(threads or array.options.threads, work)
 
 
-def check_planes(array: LevelArray) -> int:
+def check_planes(array: LevelArray, *, skipped: Skipped | None = None) -> int:
     """Read the headers of every image of a stack, so that a long job does not fail in its middle.
+
+    Parameters
+    ----------
+    array : LevelArray
+        An image stack.
+    skipped : callable, optional
+        What to do about damaged images instead of raising.
 
     Returns
     -------
@@ -80,7 +104,7 @@ def check_planes(array: LevelArray) -> int:
         If one cannot be read.
     """
     forkguard.check()
-    planes = _Planes(array)
+    planes = _Planes(array, skipped)
     level = array.level
     numbers = range(level.offset[2], level.end[2])
     return max(_run(array.options.threads, (functools.partial(planes.scratch, z) for z in numbers)), default=0)
@@ -89,7 +113,8 @@ def check_planes(array: LevelArray) -> int:
 class _Planes:
     """Reads single planes of a level."""
 
-    def __init__(self, array: LevelArray) -> None:
+    def __init__(self, array: LevelArray, skipped: Skipped | None = None) -> None:
+        self._skipped = skipped
         if not isinstance(array.fmt, Stack):
             raise TypeError(f"{array.fmt.name} data are no image stack")
         self.array, self.fmt = array, array.fmt
@@ -112,12 +137,31 @@ class _Planes:
 
     def scratch(self, z: int) -> int:
         """Return how many bytes reading a plane takes beside its voxels."""
-        page, native = self.page(z), self.array.store.native()
+        native = self.array.store.native()
+        try:
+            page = self.page(z)
+        except DAMAGED as error:
+            self._skip(z, error)
+            return 0
         in_memory = native is None or native["driver"] != "file"
         return 0 if page is None else _scratch(page, in_memory=in_memory)
 
     def read(self, z: int, out: NDArray[Any], low: tuple[int, int]) -> None:
         """Read a window of a plane, (y, x, channel)."""
+        try:
+            self._read(z, out, low)
+        except DAMAGED as error:
+            self._skip(z, error)
+            out[...] = self.array.options.background
+
+    def _skip(self, z: int, error: VolumekitError) -> None:
+        """Tell of a damaged image, or raise if there is nobody to tell."""
+        if self._skipped is None:
+            raise error
+        name = self.fmt.file(z) or ""
+        self._skipped(f"{name}#{z}" if self.fmt.paged else name, error)
+
+    def _read(self, z: int, out: NDArray[Any], low: tuple[int, int]) -> None:
         page, name = self.page(z), self.fmt.file(z)
         if page is None or name is None:
             self._fill(z, out)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from volumekit.errors import OptionError
-from volumekit.ops.inputs import Input, VolumeInput
+from volumekit.ops.inputs import Input, VolumeInput, apart
 from volumekit.ops.kernels import GAUSSIAN_RADIUS, METHODS
 from volumekit.ops.ladder import Ladder
 from volumekit.ops.plan import Plan, Task
 from volumekit.ops.pyramid import Pass
-from volumekit.ops.run import run
+from volumekit.ops.run import Collect, run
 from volumekit.ops.runners import Report, Runner
 from volumekit.ops.stream import Stream
 
@@ -47,11 +47,11 @@ class Build:
     method: str
     threads: int
 
-    def __call__(self, task: Task, report: Report) -> None:
-        """Do one task: see `volumekit.ops.run.Work`."""
+    def __call__(self, task: Task, report: Report) -> dict[str, str]:
+        """Do one task, see `volumekit.ops.run.Work`; return the damaged images, with what is wrong with them."""
         stage = self.plan.stages[task.stage]
         assert isinstance(stage, Pass)
-        source = self.source if stage.copies else VolumeInput(self.target, stage.rungs[0].mip)
+        source, damaged = apart(self.source if stage.copies else VolumeInput(self.target, stage.rungs[0].mip))
         together = self.plan.parallel(stage, self.threads)
         Stream(
             stage,
@@ -62,6 +62,7 @@ class Build:
             threads=max(1, self.threads // together),
             report=report,
         ).run()
+        return damaged
 
     def run(
         self,
@@ -70,9 +71,19 @@ class Build:
         verb: str,
         journal: Journal | None = None,
         runner: Runner | None = None,
+        collect: Collect | None = None,
     ) -> None:
         """Do all of it; parameters and errors as for `volumekit.ops.run.run`."""
-        run(self.plan, self, jobs=self.threads, progress=progress, verb=verb, journal=journal, runner=runner)
+        run(
+            self.plan,
+            self,
+            jobs=self.threads,
+            progress=progress,
+            verb=verb,
+            journal=journal,
+            runner=runner,
+            collect=collect,
+        )
 
 
 def plan_levels(

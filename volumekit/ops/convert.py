@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.engine.planes import check_planes, reads_planes
-from volumekit.errors import MissingChunkError
+from volumekit.errors import MissingChunkError, OptionError
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.estimate import estimate
@@ -21,10 +21,11 @@ from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
-from volumekit.ops.resume import check_unchanged, find_begun, fingerprint
+from volumekit.ops.resume import find_begun, fingerprint
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
 from volumekit.ops.target import check_free, finish, prepare, provenance_of, started
+from volumekit.ops.watch import Watch
 from volumekit.volume.create import Description, new_format
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
@@ -59,6 +60,7 @@ def convert(
     shard: Sequence[int] | None = None,
     compressor: str | Mapping[str, Any] | None = None,
     empty_chunks: bool | None = None,
+    on_error: str = "fail",
     z_from_name: bool = False,
     memory: str | int = "1GB",
     jobs: int | None = None,
@@ -127,6 +129,11 @@ def convert(
         ``"lzma"``, with a level as in ``"zstd:5"`` and ``"blosc:zstd:5"``; or ``"none"``.
     empty_chunks : bool, optional
         Whether chunks of nothing but the fill value are stored in zarr; default: no.
+    on_error : {"fail", "skip"}
+        What becomes of damaged images of a stack: "skip" leaves the fill value in their place, at every level computed
+        from them as well, names them in the log, the journal and the provenance (``damaged``), and goes on. "fail" does
+        the rest, too, but then raises and leaves the conversion unfinished; the same call with "skip" finishes it. The
+        first image tells the size and type of all, so its headers have to be sound.
     z_from_name : bool
         Whether the numbers in their names say where images lie along z, rather than their order.
     memory : str or int
@@ -193,7 +200,9 @@ def convert(
     kind = new_format(url)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
     step = factor_of(factor, count)
-    volume, source = open_input(src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing)
+    volume, source = open_input(
+        src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing, on_error=on_error
+    )
     if volume is not None:
         check_apart(volume, url)
     part = box_inside(box, source.bounds)
@@ -262,9 +271,10 @@ def convert(
             _check_whole(source, part)
         known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
         prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
-    build.run(progress=progress, verb="Converting", journal=record, runner=choose_runner(processes, client))
-    check_unchanged(volume, None if record is None else record.job["state"])
-    finish(target)
+    watch = None if volume is None or record is None else Watch(volume, record)
+    runner = choose_runner(processes, client)
+    build.run(progress=progress, verb="Converting", journal=record, runner=runner, collect=watch)
+    finish(target, **({} if watch is None else watch.end()))
     if record is not None:
         record.finish()
     return Volume(target.cloudpath)
@@ -277,7 +287,7 @@ def _job(target: Volume) -> dict[str, Any]:
 
 
 def open_input(
-    src: Any, *, threads: int, z_from_name: bool, fill_missing: bool | None = None
+    src: Any, *, threads: int, z_from_name: bool, fill_missing: bool | None = None, on_error: str = "fail"
 ) -> tuple[Volume | None, Input]:
     """Open what is to be converted.
 
@@ -286,13 +296,20 @@ def open_input(
     tuple
         The volume, if it is one, and the voxels.
     """
+    if on_error not in ("fail", "skip"):
+        raise OptionError(f"on_error is {on_error!r}; it is fail or skip")
     if isinstance(src, np.ndarray):
         return None, ArrayInput.of(src)
     if not isinstance(src, Volume):
         options = {"z_from_name": True} if z_from_name else None
         src = Volume(src, parallel=threads, storage_options=options)
-    scratch = check_planes(src.array()) if reads_planes(src.array()) else 0
-    return src, VolumeInput(src, src.mip, scratch, fill_missing=fill_missing)
+    damaged: dict[str, str] | None = {} if on_error == "skip" else None
+    if not reads_planes(src.array()):
+        if damaged is not None:
+            raise OptionError('on_error="skip" is for image stacks; missing chunks are left out by fill_missing=True')
+        return src, VolumeInput(src, src.mip, fill_missing=fill_missing)
+    scratch = check_planes(src.array(), skipped=None if damaged is None else lambda name, error: None)
+    return src, VolumeInput(src, src.mip, scratch, fill_missing=fill_missing, damaged=damaged)
 
 
 def _layer_type(volume: Volume | None, encoding: str) -> str:

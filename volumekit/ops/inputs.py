@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
 from volumekit.engine.drive import run
-from volumekit.engine.planes import read_planes, reads_planes
-from volumekit.errors import ShapeError
+from volumekit.engine.planes import Skipped, read_planes, reads_planes
+from volumekit.errors import ShapeError, VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.ops.runners import Report
 from volumekit.volume.volume import Volume
@@ -69,6 +69,9 @@ class VolumeInput:
         Of an image stack: how many images are decoded at once, by all tasks together; default: one per thread.
     fill_missing : bool, optional
         Whether missing chunks count as background; default: the volume's rule.
+    damaged : dict, optional
+        Of an image stack: damaged images are background, and end up here, with what is wrong with them. None: they are
+        errors.
     """
 
     volume: Volume
@@ -76,6 +79,7 @@ class VolumeInput:
     scratch: int = 0
     readers: int | None = None
     fill_missing: bool | None = None
+    damaged: dict[str, str] | None = None
 
     @property
     def bounds(self) -> Bbox:
@@ -100,13 +104,20 @@ class VolumeInput:
         """Fill ``out`` with the voxels of a box."""
         array = self.array()
         if reads_planes(array):
-            _read_planes(array, box, out, report, self.readers)
+            skipped = None if self.damaged is None else self._note
+            _read_planes(array, box, out, report, self.readers, skipped)
             return
         (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
         run(array.read((x, y, z, 0), (a, b, c, self.channels), out=out, progress=report))
 
+    def _note(self, name: str, error: VolumekitError) -> None:
+        assert self.damaged is not None
+        self.damaged[name] = error.message
 
-def _read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], report: Report, readers: int | None) -> None:
+
+def _read_planes(
+    array: LevelArray, box: Bbox, out: NDArray[Any], report: Report, readers: int | None, skipped: Skipped | None
+) -> None:
     """Read an image stack some planes at a time: decoded straight into ``out`` if it has the images' type."""
     same = out.dtype == array.level.dtype
     (x, y, low), (a, b, _) = box.minpt.tolist(), box.maxpt.tolist()
@@ -115,7 +126,8 @@ def _read_planes(array: LevelArray, box: Bbox, out: NDArray[Any], report: Report
     for n in range(0, out.shape[2], step):
         part = out[:, :, n : n + step].transpose(2, 1, 0, 3)
         exact = part if same else np.empty(part.shape, array.level.dtype)
-        read_planes(array, Bbox((x, y, low + n), (a, b, low + n + len(part))), exact, threads=readers)
+        planes = Bbox((x, y, low + n), (a, b, low + n + len(part)))
+        read_planes(array, planes, exact, threads=readers, skipped=skipped)
         if exact is not part:
             np.copyto(part, exact)
         report(part.nbytes)
@@ -205,3 +217,14 @@ def shifted(base: Input, shift: Sequence[int]) -> Input:
     """Return the input moved by ``shift``; itself if that is nothing."""
     x, y, z = shift
     return ShiftedInput(base, (x, y, z)) if any(shift) else base
+
+
+def apart(base: Input) -> tuple[Input, dict[str, str]]:
+    """Return an input like this one that notes damaged images by itself, and the notes."""
+    if isinstance(base, ShiftedInput):
+        inner, damaged = apart(base.base)
+        return replace(base, base=inner), damaged
+    if isinstance(base, VolumeInput) and base.damaged is not None:
+        found: dict[str, str] = {}
+        return replace(base, damaged=found), found
+    return base, {}

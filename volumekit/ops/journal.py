@@ -38,6 +38,8 @@ class Journal:
         What the job was cut into tasks by; a later run cuts it in the same way.
     done : set of int
         Numbers of the tasks that are done.
+    damaged : dict
+        Images that could not be read and were left out, with what is wrong with them.
     cleared : bool
         Whether the target is ready for the first task: what was there before is removed.
     finished : bool
@@ -53,6 +55,7 @@ class Journal:
     job: Mapping[str, Any]
     plan: Mapping[str, Any] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    damaged: dict[str, str] = field(default_factory=dict)
     cleared: bool = False
     finished: bool = False
     saved: bool = False
@@ -75,7 +78,7 @@ class Journal:
             if record["@type"] != _TYPE:
                 raise ValueError(f"@type is {record['@type']!r}")
             done = {number for low, high in record["done"] for number in range(low, high)}
-            facts = bool(record["cleared"]), bool(record["finished"])
+            facts = dict(record.get("damaged", {})), bool(record["cleared"]), bool(record["finished"])
             return cls(store, key, dict(record["job"]), dict(record["plan"]), done, *facts, saved=True)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MetadataError(
@@ -101,7 +104,7 @@ class Journal:
         names = [name for name in {**self.job, **wanted} if self.job.get(name) != wanted.get(name)]
         if not names:
             return
-        changes = "; ".join(f"{name} was {self.job.get(name)!r}, now {wanted.get(name)!r}" for name in names)
+        changes = "; ".join(_change(name, self.job.get(name), wanted.get(name)) for name in names)
         raise TargetExistsError(
             f"an unfinished job with other parameters is here: {changes}. Repeat its own command to finish it, or use "
             "overwrite=True (--overwrite) to start over",
@@ -134,6 +137,7 @@ class Journal:
             "job": self.job,
             "plan": self.plan,
             "done": list(_ranges(self.done)),
+            "damaged": self.damaged,
             "cleared": self.cleared,
             "finished": self.finished,
             "changed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -144,6 +148,12 @@ class Journal:
     def remove(self) -> None:
         """Delete it."""
         self.store.commit({self.key: None}).result()
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    if name == "state":
+        return "the source has changed since, by the sizes and times of its files or its metadata"
+    return f"{name} was {before!r}, now {now!r}"
 
 
 def _ranges(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:

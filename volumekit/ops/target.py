@@ -117,9 +117,9 @@ def note(volume: Volume, entry: Mapping[str, Any]) -> None:
     volume.commit_provenance()
 
 
-def finish(volume: Volume) -> None:
-    """Declare the job done: the provenance first, and then the metadata that make it a dataset."""
-    last = {**volume.provenance.processing[-1], "finished": _now()}
+def finish(volume: Volume, **found: Any) -> None:
+    """Declare the job done: the provenance first, with what was found, then the metadata that make it a dataset."""
+    last = {**volume.provenance.processing[-1], **found, "finished": _now()}
     volume.provenance.processing = [*volume.provenance.processing[:-1], last]
     volume.commit_provenance()
     volume.commit_info()

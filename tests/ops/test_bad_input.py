@@ -1,0 +1,217 @@
+"""What goes wrong in the middle of a job: damaged images, a full disk, a source that changes. Nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import subprocess
+
+import fsspec
+import numpy as np
+import pytest
+import tifffile
+from fsspec.implementations.memory import MemoryFileSystem
+
+from volumekit import Volume, convert, downsample, transfer
+from volumekit.cli.main import run
+from volumekit.errors import CorruptChunkError, NoSpaceError, OptionError, StorageError, TargetExistsError
+from volumekit.ops import build, watch
+from volumekit.ops.ladder import PROGRAM_BYTES
+from volumekit.ops.stream import Stream
+
+FEW = PROGRAM_BYTES + (2 << 20)
+SHAPE = (300, 400, 24)
+
+
+def planes():
+    return np.random.default_rng(3).integers(1, 255, SHAPE, np.uint8)
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """A stack of which image 5 is damaged in its voxels, image 9 in its headers, and image 12 has another size."""
+    folder, voxels = tmp_path / "slices", planes()
+    folder.mkdir()
+    for z in range(SHAPE[2]):
+        tifffile.imwrite(folder / f"{z:03}.tif", voxels[:, :, z].T, compression="zlib")
+    whole = (folder / "005.tif").read_bytes()
+    (folder / "005.tif").write_bytes(whole[:1000] + bytes(2000) + whole[3000:])
+    (folder / "009.tif").write_bytes(b"II*\0")
+    tifffile.imwrite(folder / "012.tif", voxels[:50, :, 12].T)
+    return folder
+
+
+def test_damaged_images_are_left_out_and_named(stack, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="volumekit"):
+        made = convert(stack, tmp_path / "out", voxel_size=(4, 4, 4), mips=1, on_error="skip", progress=False)
+    assert "3 images are damaged and left out, their voxels are 0: 005.tif, 009.tif, 012.tif" in caplog.text
+    expected = planes()
+    expected[:, :, [5, 9, 12]] = 0
+    np.testing.assert_array_equal(made[:][..., 0], expected)
+    assert list(made.provenance.processing[-1]["damaged"]) == ["005.tif", "009.tif", "012.tif"]
+    twin = Volume.from_numpy(expected, tmp_path / "twin", resolution=(4, 4, 4), chunk_size=(64, 64, 64))
+    twin = downsample(twin, progress=False)
+    np.testing.assert_array_equal(Volume(made.cloudpath, 1)[:], Volume(twin.cloudpath, 1)[:])
+
+
+@pytest.mark.parametrize("how", [[], ["--processes", "2"]])
+def test_the_command_lists_them_and_fails(stack, tmp_path, capsys, how):
+    command = ["convert", str(stack), str(tmp_path / "out"), "--voxel-size", "4,4,4", "--on-error", "skip", *how]
+    assert run(command) == 1
+    told = capsys.readouterr().err
+    assert [line.split(": ")[1] for line in told.splitlines() if line.startswith("damaged")] == [
+        "005.tif",
+        "009.tif",
+        "012.tif",
+    ]
+    assert Volume(tmp_path / "out").exists().num_missing == 0
+    assert run(command) == 1, "the result is as it was"
+    assert "damaged: 009.tif" in capsys.readouterr().err
+
+
+def test_without_skipping_the_rest_is_done_and_skipping_finishes_it(stack, tmp_path, capsys):
+    (stack / "009.tif").write_bytes((stack / "008.tif").read_bytes())
+    (stack / "012.tif").write_bytes((stack / "008.tif").read_bytes())
+    how = {"voxel_size": (4, 4, 4), "chunk_size": (32, 32, 4), "memory": FEW, "progress": False}
+    with pytest.raises(CorruptChunkError) as caught:
+        convert(stack, tmp_path / "out", **how)
+    assert "005.tif" in str(caught.value)
+    journal = json.loads((tmp_path / "out/.volumekit/convert.json").read_text())
+    assert (journal["finished"], journal["damaged"]) == (False, {})
+    assert not (tmp_path / "out/info").exists()
+    made = convert(stack, tmp_path / "out", on_error="skip", **how)
+    expected = planes()
+    expected[:, :, [9, 12]] = expected[:, :, [8]]
+    expected[:, :, 5] = 0
+    np.testing.assert_array_equal(made[:][..., 0], expected)
+
+
+def test_damaged_headers_fail_before_anything_is_written(stack, tmp_path):
+    with pytest.raises(CorruptChunkError, match=r"009\.tif"):
+        convert(stack, tmp_path / "out", voxel_size=(4, 4, 4))
+    assert not (tmp_path / "out").exists()
+    told = convert(stack, tmp_path / "out", voxel_size=(4, 4, 4), on_error="skip", dry_run=True)
+    assert told.levels[0].shape == (*SHAPE, 1)
+
+
+def test_what_was_left_out_before_a_break_is_named_in_the_end(stack, tmp_path, monkeypatch):
+    how = {"voxel_size": (4, 4, 4), "chunk_size": (16, 16, 24), "memory": FEW, "jobs": 1, "progress": False}
+    real, done = build.Build.__call__, []
+
+    def stops(self, task, report):
+        if len(done) == 3:
+            raise NoSpaceError("full")
+        done.append(task.number)
+        return real(self, task, report)
+
+    monkeypatch.setattr(build.Build, "__call__", stops)
+    with pytest.raises(NoSpaceError):
+        convert(stack, tmp_path / "out", on_error="skip", **how)
+    monkeypatch.undo()
+    journal = json.loads((tmp_path / "out/.volumekit/convert.json").read_text())
+    assert sorted(journal["damaged"]) == ["005.tif", "009.tif", "012.tif"]
+    monkeypatch.setattr(build, "apart", lambda source: (source, {}))
+    made = convert(stack, tmp_path / "out", on_error="skip", **how)
+    assert list(made.provenance.processing[-1]["damaged"]) == ["005.tif", "009.tif", "012.tif"]
+
+
+def test_only_images_are_skipped(tmp_path):
+    source = Volume.from_numpy(planes(), tmp_path / "a", chunk_size=(64, 64, 64))
+    with pytest.raises(OptionError, match="fill_missing"):
+        convert(source, tmp_path / "b", on_error="skip")
+    with pytest.raises(OptionError, match="fail or skip"):
+        convert(planes(), tmp_path / "b", on_error="ignore")
+
+
+class FullFileSystem(MemoryFileSystem):
+    """A disk of so many bytes."""
+
+    protocol = "full"
+    store: dict = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+    room = 0
+
+    def pipe_file(self, path, value, mode="overwrite", **how):
+        if sum(len(file.getbuffer()) for file in self.store.values()) + len(value) > type(self).room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().pipe_file(path, value, mode=mode, **how)
+
+
+@pytest.fixture
+def disk():
+    FullFileSystem.store.clear()
+    fsspec.register_implementation("full", FullFileSystem, clobber=True)
+    yield FullFileSystem
+    FullFileSystem.store.clear()
+
+
+@pytest.fixture
+def source(tmp_path):
+    voxels = np.random.default_rng(3).integers(1, 255, (300, 300, 20), np.uint8)
+    return Volume.from_numpy(voxels, tmp_path / "source", chunk_size=(16, 16, 16), voxel_offset=(-5, 3, 8))
+
+
+def into(name):
+    """Return a job that writes to a place."""
+    return {
+        "convert": lambda src, dst: convert(src, dst, mips=1, chunk_size=16, memory=FEW, jobs=1, progress=False),
+        "transfer": lambda src, dst: transfer(src, dst, jobs=1, progress=False),
+        "map": lambda src, dst: src.map(np.negative, dst, shape=32, jobs=1, progress=False),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["convert", "transfer", "map"])
+def test_a_full_disk_loses_nothing(source, disk, name, monkeypatch):
+    monkeypatch.setattr("volumekit.ops.transfer.TASK_BYTES", 64**3)
+    job = into(name)
+    disk.room = 900_000
+    with pytest.raises(NoSpaceError, match="full"):
+        job(source, "full://target")
+    journal = json.loads(disk.store[f"full://target/.volumekit/{name}.json"].getvalue())
+    assert not journal["finished"]
+    assert journal["done"], "what was done by then counts"
+    assert "full://target/info" not in disk.store
+    disk.room = 1 << 40
+    made = job(source, "full://target")
+    expected = np.negative(source[:]) if name == "map" else source[:]
+    np.testing.assert_array_equal(made[:], expected)
+
+
+def test_a_full_disk_of_this_machine(source, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems can be mounted by root only")
+    try:
+        job, many = into("convert"), Volume.from_numpy(np.tile(source[:], (2, 2, 1, 1)), tmp_path / "many")
+        with pytest.raises(NoSpaceError, match="full"):
+            job(many, place / "target")
+        assert not (place / "target/info").exists()
+        subprocess.run(["mount", "-o", "remount,size=100m", str(place)], check=True)
+        np.testing.assert_array_equal(job(many, place / "target")[:], many[:])
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_source_that_changes_is_noticed_soon(stack, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "SECONDS", 0)
+    done = []
+
+    class Changing(Stream):
+        def run(self):
+            super().run()
+            done.append(self.task.number)
+            if len(done) == 2:
+                tifffile.imwrite(stack / "020.tif", planes()[:, :, 3].T)
+
+    monkeypatch.setattr(build, "Stream", Changing)
+    how = {"voxel_size": (4, 4, 4), "chunk_size": (16, 16, 24), "memory": FEW, "jobs": 1, "progress": False}
+    with pytest.raises(StorageError, match="changed while it was read"):
+        convert(stack, tmp_path / "out", on_error="skip", **how)
+    assert len(done) == 2
+    assert not (tmp_path / "out/info").exists()
+    with pytest.raises(TargetExistsError, match="the source has changed since"):
+        convert(stack, tmp_path / "out", on_error="skip", **how)
