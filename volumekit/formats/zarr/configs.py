@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from volumekit.errors import MetadataError, UnsupportedError
 from volumekit.formats.arrays.document import member, numbers
+from volumekit.formats.zarr.own_codecs import OWN_NAMES
 from volumekit.model.zarr_shard import ShardIndex
 
 SHARDING = "sharding_indexed"
@@ -15,7 +16,7 @@ NATIVE = ("transpose", "bytes", "gzip", "zstd", "blosc", "crc32c", SHARDING)
 """Codecs that TensorStore has."""
 
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
-_TO_BYTES = ("bytes", SHARDING, "numcodecs.zfpy", "numcodecs.pcodec")
+_TO_BYTES = ("bytes", SHARDING, "numcodecs.zfpy", "numcodecs.pcodec", *OWN_NAMES)
 MAX_INDEX = 1 << 24
 """More chunks than this in one shard are refused: their index would take 256 MiB."""
 

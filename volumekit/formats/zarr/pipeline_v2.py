@@ -23,6 +23,7 @@ from volumekit.formats.zarr.codec import (
     unpack,
     unpack_array,
 )
+from volumekit.formats.zarr.own_codecs import OWN_NAMES, OwnCodec
 
 Config = Mapping[str, Any]
 
@@ -48,9 +49,16 @@ class PipelineV2:
         self, codecs: Sequence[Config], shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, key: str
     ) -> None:
         self._shape, self._dtype, self._order = shape, dtype, order
-        self._codecs = [(str(c.get("id")), numcodec(str(c.get("id")), _settings(c), key)) for c in codecs]
+        self._codecs = [(str(c.get("id")), self._codec(c, key)) for c in codecs]
         self._nbytes = math.prod(shape) * dtype.itemsize
         self._limit = 2**16 + 8 * max(self._nbytes, math.prod(shape))
+
+    def _codec(self, config: Config, key: str) -> Any:
+        name = str(config.get("id"))
+        settings = {name: value for name, value in config.items() if name != "id"}
+        if name in OWN_NAMES:
+            return OwnCodec(name, settings, self._shape, self._dtype, key)
+        return numcodec(name, settings, key)
 
     def decode(self, data: bytes) -> NDArray[Any]:
         """Return a chunk.
@@ -70,6 +78,8 @@ class PipelineV2:
         return guarded("stored", lambda: flat.view(self._dtype).reshape(self._shape, order=self._order))
 
     def _undo(self, name: str, codec: Any, data: Buffer) -> Buffer:
+        if isinstance(codec, OwnCodec):
+            return guarded(name, lambda: codec.decode(data)).reshape(-1, order=self._order)
         if name in PACKERS:
             flat = unpack_array(name, data, self._packed_shape(name), self._dtype.newbyteorder("="))
             return flat.astype(self._dtype, copy=False)
@@ -87,13 +97,11 @@ class PipelineV2:
         whole = np.asarray(chunk.astype(self._dtype, copy=False), order=self._order)
         data: Any = whole.reshape(-1, order="A")  # in one dimension no codec can confuse the order
         for name, codec in self._codecs:
-            if name in PACKERS:
+            if isinstance(codec, OwnCodec):
+                data = codec.encode(data.reshape(self._shape, order=self._order))
+            elif name in PACKERS:
                 native = data.astype(self._dtype.newbyteorder("="), copy=False)
                 data = pack_array(name, codec, native.reshape(self._packed_shape(name)))
             else:
                 data = codec.encode(data)
         return data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
-
-
-def _settings(config: Config) -> Config:
-    return {name: value for name, value in config.items() if name != "id"}

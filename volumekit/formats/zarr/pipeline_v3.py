@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from volumekit.errors import CorruptChunkError, UnsupportedError
 from volumekit.formats.zarr.codec import BYTES, FILTERS, PACKERS, guarded, numcodec, pack_array, unpack, unpack_array
 from volumekit.formats.zarr.configs import Config, blosc_settings, permutation, shard_of
+from volumekit.formats.zarr.own_codecs import OWN_NAMES, OwnCodec
 from volumekit.model.zarr_shard import MISSING
 
 
@@ -136,6 +137,21 @@ class Packed(Step):
         return unpack_array(self._name, data, self._shape(form), form.dtype).reshape(form.shape)
 
 
+class Own(Step):
+    """One of our own codecs, from arrays to bytes."""
+
+    def __init__(self, name: str, config: dict[str, Any], form: Form, key: str) -> None:
+        self._name, self._codec = name, OwnCodec(name, config, form.shape, form.dtype, key)
+
+    def encode(self, data: Any, form: Form) -> bytes:
+        """Encode."""
+        return self._codec.encode(data)
+
+    def decode(self, data: Any, form: Form) -> Any:
+        """Decode."""
+        return guarded(self._name, lambda: self._codec.decode(data))
+
+
 class Compressed(Step):
     """A codec from bytes to bytes."""
 
@@ -245,6 +261,8 @@ def _step(config: Config, form: Form, fill: float, key: str) -> Step:
         return Raw(settings.get("endian") or "little")
     if name == "sharding_indexed":
         return Sharded(settings, form, fill, key)
+    if name in OWN_NAMES:
+        return Own(name, settings, form, key)
     if name == "blosc":
         return Compressed("blosc", blosc_settings(settings, form.dtype.itemsize), key)
     if name == "crc32c":
