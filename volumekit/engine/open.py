@@ -41,10 +41,10 @@ def open_native(store: Store, fmt: Format, level: Level, options: IOOptions) -> 
     try:
         with store.opening():
             return ts.open(spec, context=_context(options)).result()
-    except (ValueError, NotImplementedError) as error:
-        if '"metadata"' in str(error):
-            told = f"TensorStore does not take these metadata: {error}"
-            raise MetadataError(told, url=store.url, key=level.key) from error
+    except (ValueError, NotImplementedError, OverflowError) as error:
+        if '"metadata"' in str(error) or isinstance(error, OverflowError):
+            told = f"TensorStore does not take {native.document or 'these metadata'}: {error}"
+            raise MetadataError(told, url=store.url, key=native.document or level.key) from error
         raise_translated(error, url=store.url, key=level.key)
 
 

@@ -17,7 +17,7 @@ from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import Point
 from volumekit.engine.pool import pool
 from volumekit.engine.watched import Watched
-from volumekit.errors import MetadataError, UnsupportedError
+from volumekit.errors import MetadataError, UnsupportedError, VolumekitError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
@@ -104,10 +104,13 @@ class Ways:
 
     @functools.cached_property
     def _native(self) -> ts.TensorStore | None:
-        described = self.fmt.native(self.level)
-        native = None if described is None or described.blind else self._opened()
-        if native is None:
-            self.fmt.require_codec(self.level)
+        try:
+            described = self.fmt.native(self.level)
+            native = None if described is None or described.blind else self._opened()
+            if native is None:
+                self.fmt.require_codec(self.level)
+        except VolumekitError as error:
+            raise_translated(error, url=self.store.url, key=self.level.key)
         return native
 
     def _opened(self) -> ts.TensorStore | None:

@@ -57,12 +57,15 @@ class Native:
     blind : bool
         Whether the driver takes missing chunks for zeros, whatever it is told; it then only reads what is known to be
         there, and never writes.
+    document : str
+        Key of the metadata that the spec comes from, for messages.
     """
 
     spec: dict[str, Any]
     path: str = ""
     fills: bool = False
     blind: bool = False
+    document: str = ""
 
 
 @dataclass(frozen=True)

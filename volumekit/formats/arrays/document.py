@@ -61,7 +61,7 @@ def whole(value: Any, name: str, key: str, *, least: int = 0, most: int = MOST) 
         If it is none, or outside [least, most].
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value != int(value) or not least <= value <= most:
+    if not number or not least <= value <= most or value != int(value):
         raise MetadataError(f"{name} in {key} is {value!r}, not a whole number from {least} on", key=key)
     return int(value)
 

@@ -100,9 +100,8 @@ class Layer:
             "input_labels": ["x", "y", "z", "channel"],
             "output": output,
         }
-        return Native(
-            {**spec, "open": True, "assume_metadata": True, "transform": transform}, self.array.path, fills=True
-        )
+        spec = {**spec, "open": True, "assume_metadata": True, "transform": transform}
+        return Native(spec, self.array.path, fills=True, document=self.array.document)
 
 
 def describe(array: StoredArray, roles: Roles, placement: Placement) -> Layer:

@@ -89,12 +89,26 @@ def guarded(name: str, call: Callable[[], T]) -> T:
     """
     try:
         return call()
-    except VolumekitError:
-        raise
-    except MemoryError:
+    except (VolumekitError, MemoryError):
         raise
     except Exception as error:  # each library has its own
         raise CorruptChunkError(f"the {name} data do not decode: {error}") from error
+
+
+def encoded(name: str, key: str, call: Callable[[], T]) -> T:
+    """Encode something.
+
+    Raises
+    ------
+    MetadataError
+        Naming the codec, if its settings make that impossible; they were not looked at before.
+    """
+    try:
+        return call()
+    except (VolumekitError, MemoryError):
+        raise
+    except Exception as error:  # each library has its own
+        raise MetadataError(f"{name} cannot encode chunks with the settings in {key}: {error}", key=key) from error
 
 
 def unpack(name: str, codec: Any, data: Buffer, limit: int) -> Buffer:

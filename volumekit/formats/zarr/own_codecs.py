@@ -45,7 +45,9 @@ class OwnCodec:
         given = dict(settings)
         said = given.pop("shape", list(shape)), given.pop("dtype", dtype.str)
         if said != (list(shape), dtype.str):
-            raise MetadataError(f"{name} in {key} is for chunks of {said}, but they are {shape}, {dtype.str!r}", key=key)
+            raise MetadataError(
+                f"{name} in {key} is for chunks of {said}, but they are {shape}, {dtype.str!r}", key=key
+            )
         self._shape, self._dtype = shape, dtype
         try:
             self._codec = zarr_chunks.codec_of(name.removeprefix(zarr_chunks.PREFIX), given)

@@ -5,6 +5,7 @@ Source: the zarr v2 specification, and what zarr-python does.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from volumekit.formats.zarr.codec import (
     BYTES,
     PACKERS,
     Buffer,
+    encoded,
     guarded,
     numcodec,
     pack_array,
@@ -48,7 +50,7 @@ class PipelineV2:
     def __init__(
         self, codecs: Sequence[Config], shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, key: str
     ) -> None:
-        self._shape, self._dtype, self._order = shape, dtype, order
+        self._shape, self._dtype, self._order, self._key = shape, dtype, order, key
         self._codecs = [(str(c.get("id")), self._codec(c, key)) for c in codecs]
         self._nbytes = math.prod(shape) * dtype.itemsize
         self._limit = 2**16 + 8 * max(self._nbytes, math.prod(shape))
@@ -97,11 +99,13 @@ class PipelineV2:
         whole = np.asarray(chunk.astype(self._dtype, copy=False), order=self._order)
         data: Any = whole.reshape(-1, order="A")  # in one dimension no codec can confuse the order
         for name, codec in self._codecs:
-            if isinstance(codec, OwnCodec):
-                data = codec.encode(data.reshape(self._shape, order=self._order))
-            elif name in PACKERS:
-                native = data.astype(self._dtype.newbyteorder("="), copy=False)
-                data = pack_array(name, codec, native.reshape(self._packed_shape(name)))
-            else:
-                data = codec.encode(data)
+            data = encoded(name, self._key, functools.partial(self._do, name, codec, data))
         return data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
+
+    def _do(self, name: str, codec: Any, data: Buffer) -> Buffer:
+        if isinstance(codec, OwnCodec):
+            return codec.encode(data.reshape(self._shape, order=self._order))
+        if name in PACKERS:
+            native = data.astype(self._dtype.newbyteorder("="), copy=False)
+            return pack_array(name, codec, native.reshape(self._packed_shape(name)))
+        return codec.encode(data)

@@ -5,6 +5,7 @@ Source: the zarr v3 specification, and for ``numcodecs.*`` what zarr-python does
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.errors import CorruptChunkError, UnsupportedError
-from volumekit.formats.zarr.codec import BYTES, FILTERS, PACKERS, guarded, numcodec, pack_array, unpack, unpack_array
+from volumekit.formats.zarr.codec import (
+    BYTES,
+    FILTERS,
+    PACKERS,
+    encoded,
+    guarded,
+    numcodec,
+    pack_array,
+    unpack,
+    unpack_array,
+)
 from volumekit.formats.zarr.configs import Config, blosc_settings, permutation, shard_of
 from volumekit.formats.zarr.own_codecs import OWN_NAMES, OwnCodec
 from volumekit.model.zarr_shard import MISSING
@@ -225,10 +236,11 @@ class PipelineV3:
         self, codecs: Sequence[Config], shape: tuple[int, ...], dtype: np.dtype[Any], fill: float, key: str
     ) -> None:
         form = Form(shape, dtype)
-        self._steps: list[tuple[Step, Form]] = []
+        self._steps: list[tuple[Step, Form, str]] = []
+        self._key = key
         for config in codecs:
             step = _step(config, form, fill, key)
-            self._steps.append((step, form))
+            self._steps.append((step, form, config.name))
             form = step.after(form)
 
     def decode(self, data: Any) -> NDArray[Any]:
@@ -239,7 +251,7 @@ class PipelineV3:
         CorruptChunkError
             Naming the codec that failed.
         """
-        for step, form in reversed(self._steps):
+        for step, form, _ in reversed(self._steps):
             data = step.decode(data, form)
         found: NDArray[Any] = data
         return found
@@ -247,8 +259,8 @@ class PipelineV3:
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a whole chunk."""
         data: Any = chunk
-        for step, form in self._steps:
-            data = step.encode(data, form)
+        for step, form, name in self._steps:
+            data = encoded(name, self._key, functools.partial(step.encode, data, form))
         return bytes(data)
 
 

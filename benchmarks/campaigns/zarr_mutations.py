@@ -1,0 +1,385 @@
+"""Damaged zarr metadata and chunks: refused by documented errors, or read as zarr-python reads them.
+
+python -m benchmarks.campaigns.zarr_mutations --count 2000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import faulthandler
+import json
+import math
+import resource
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.campaigns.codec_mutations import mutate
+
+SECONDS = 5.0
+"""Longest time that one mutant may take."""
+
+SHAPE = (20, 18, 14)
+CHUNK = (8, 8, 8)
+MOST = 1 << 22
+"""Volumes of more voxels than this are read in part, and zarr-python is not asked."""
+
+MEGABYTES = 300
+"""Memory that all mutants of a subject may take, at any one time."""
+
+_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+_ABSURD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2, 3, 7, 0.5, -0.0, 1e308, 1e-320, 2**31, 2**53 + 1, 2**63, 2**64, 10**400,
+    "", "x", "NaN", "Infinity", "0x7fc0", "..", "../../x", "/", "/etc", "1", "\x00", "\ud800", "é" * 200,
+    "C", "F", "<u2", ">f8", "|b1", "|V3", "uint8", "float64", "0.6", "0.1", "space", "time", "channel", "micrometer",
+    "bytes", "zstd", "blosc", "crc32c", "delta", "pickle", "sharding_indexed", "scale", "translation",
+    [], [[]], [None], [0], [1, 1, 1], [0, 0, 0], [-1, 1, 1], [1e300] * 3, [1.5] * 3, [2**62] * 3, [1] * 40,
+    {}, {"name": "x"}, {"id": "pickle"}, {"id": "zstd"}, {"type": "scale"}, {"name": "bytes"},
+    {"name": "zstd", "configuration": None},
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A dataset: how it is made in a folder, and whether zarr-python can be asked about it (it is one array)."""
+
+    name: str
+    make: Callable[[Path], None]
+    asked: bool = True
+
+
+@dataclass
+class Result:
+    """What became of the mutants of one subject; ``failures`` should be empty."""
+
+    read: int = 0
+    refused: int = 0
+    compared: int = 0
+    slowest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+def voxels(dtype: str = "uint16") -> Any:
+    """Return what is stored, (z, y, x); nothing of it is zero."""
+    z, y, x = np.indices(SHAPE[::-1])
+    return (1 + (x // 3 * 40 + y // 2 * 9 + z * 5) % 250).astype(dtype)
+
+
+def subjects() -> list[Subject]:
+    """Return arrays and images of each version, with every kind of codec."""
+    import numcodecs
+
+    v2 = [
+        ("v2 blosc", {"compressors": numcodecs.Blosc("zstd")}),
+        ("v2 raw, F order", {"compressors": None, "order": "F"}),
+        ("v2 delta and zlib", {"compressors": numcodecs.Zlib(1), "filters": [numcodecs.Delta("<u2")]}),
+        ("v2 lz4", {"compressors": numcodecs.LZ4()}),
+    ]
+    v3 = ["zstd", "gzip", "sharded", "nested shards", "numcodecs lz4 and crc32c"]
+    return [
+        *(Subject(name, _array(2, dimension_separator="/", **how)) for name, how in v2),
+        *(Subject(f"v3 {name}", _v3(name)) for name in v3),
+        *(Subject(f"OME-Zarr {version}", _image(version), asked=False) for version in ("0.4", "0.5")),
+    ]
+
+
+def _array(version: int, **how: Any) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import zarr
+
+        separator = how.pop("dimension_separator", None)
+        encoding = {"chunk_key_encoding": {"name": "v2", "separator": separator}} if separator else {}
+        array = zarr.create_array(
+            folder, shape=SHAPE[::-1], chunks=how.pop("chunks", CHUNK[::-1]), dtype="uint16", zarr_format=version,
+            fill_value=0, **encoding, **how,
+        )  # fmt: skip
+        array[...] = voxels()
+
+    return make
+
+
+def _v3(name: str) -> Callable[[Path], None]:
+    from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
+    from zarr.codecs import numcodecs as extra
+
+    def shard(shape: tuple[int, ...], *codecs: Any) -> Any:
+        return ShardingCodec(chunk_shape=shape, codecs=[*codecs])
+
+    inner = shard((2, 8, 4), TransposeCodec(order=(2, 1, 0)), BytesCodec(), GzipCodec(level=1))
+    sharded = {"serializer": shard(CHUNK[::-1], BytesCodec(), ZstdCodec()), "compressors": [], "chunks": (16, 16, 16)}
+    how: dict[str, dict[str, Any]] = {
+        "zstd": {"compressors": ZstdCodec(checksum=True), "dimension_names": ["z", "y", "x"]},
+        "gzip": {"compressors": GzipCodec(level=1), "serializer": BytesCodec(endian="big")},
+        "sharded": sharded,
+        "nested shards": {"serializer": shard(CHUNK[::-1], inner), "compressors": [], "chunks": (16, 16, 16)},
+        "numcodecs lz4 and crc32c": {"compressors": [extra.LZ4(), Crc32cCodec()]},
+    }
+    return _array(3, **how[name])
+
+
+def _image(version: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import zarr
+
+        group = zarr.open_group(folder, mode="w", zarr_format=2 if version == "0.4" else 3)
+        axes = [{"name": "t", "type": "time", "unit": "second"}]
+        axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+        datasets = []
+        for level in range(3):
+            data = voxels()[:: 2**level, :: 2**level, :: 2**level]
+            stack = np.stack([data, data + 1])
+            chunks = (1, *CHUNK[::-1])
+            group.create_array(f"s{level}", shape=stack.shape, chunks=chunks, dtype="uint16")[...] = stack
+            scale = {"type": "scale", "scale": [1.0, *[0.5 * 2**level] * 3]}
+            shift = {"type": "translation", "translation": [0.0, *[0.25 * (2**level - 1)] * 3]}
+            datasets.append({"path": f"s{level}", "coordinateTransformations": [scale, shift]})
+        entry = {"axes": axes, "datasets": datasets, "name": "image", "type": "nearest"}
+        if version == "0.4":
+            group.attrs["multiscales"] = [{**entry, "version": "0.4"}]
+        else:
+            group.attrs["ome"] = {"version": "0.5", "multiscales": [entry]}
+
+    return make
+
+
+def damage(document: bytes, random: np.random.Generator) -> bytes:
+    """Return damaged metadata: mostly values that are absurd, missing or in the wrong place; else the text itself."""
+    if random.random() < 0.15:
+        return mutate(document, random)
+    changed = json.loads(document)
+    for _ in range(int(random.choice([1, 1, 1, 2, 3]))):
+        places = list(_places(changed))
+        if not places:
+            break
+        holder, key = places[int(random.integers(len(places)))]
+        match int(random.integers(6)):
+            case 0:
+                del holder[key]
+            case 1:
+                other, name = places[int(random.integers(len(places)))]
+                holder[key] = copy.deepcopy(other[name])
+            case 2 if isinstance(holder[key], int | float):
+                holder[key] = holder[key] * float(random.choice([-1, 0, 0.5, 2, 1e9]))
+            case 3 if isinstance(holder, list):
+                holder.insert(key, copy.deepcopy(holder[key]))
+            case _:
+                holder[key] = copy.deepcopy(_ABSURD[int(random.integers(len(_ABSURD)))])
+    return json.dumps(changed).encode("utf-8", "replace")
+
+
+def _places(value: Any) -> Any:
+    """Yield holder and key of everything in a JSON value."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from _places(value[key])
+
+
+class Bench:
+    """A dataset of which one file is replaced again and again.
+
+    Parameters
+    ----------
+    subject : Subject
+        What it is.
+    folder : Path
+        Where to make it.
+    """
+
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        self.root, self.around = folder / "data.zarr", folder
+        subject.make(self.root)
+        self.asked, self.compared = subject.asked, 0
+        self.files = {path.relative_to(self.root): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+        self.documents = [name for name in self.files if name.name in _DOCUMENTS]
+        self.chunks = [name for name in self.files if name.name not in _DOCUMENTS]
+
+    def plant(self, random: np.random.Generator) -> None:
+        """Damage a file, metadata more often than chunks."""
+        self.hit = random.random() < 0.3
+        among = self.chunks if self.hit else self.documents
+        name = among[int(random.integers(len(among)))]
+        (self.root / name).write_bytes((mutate if self.hit else damage)(self.files[name], random))
+
+    def restore(self) -> None:
+        """Put everything back; nothing was stored outside of the dataset."""
+        outside = [path for path in self.around.iterdir() if path != self.root]
+        for path in self.root.rglob("*"):
+            if path.is_file() and path.relative_to(self.root) not in self.files:
+                path.unlink(missing_ok=True)
+        for name, data in self.files.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_bytes(data)
+        for path in outside:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert not outside, f"stored outside: {outside}"
+
+    def use(self) -> int:
+        """Open, read, report and write; return how much of it was refused by documented errors."""
+        from volumekit import Volume
+        from volumekit.errors import VolumekitError
+
+        refused = 0
+        try:
+            volume = Volume(self.root, non_aligned_writes=True, progress=False)
+        except VolumekitError as error:
+            _located(error)
+            return 4
+        for work in (self._read, self._report, self._write, self._mips):
+            try:
+                work(volume)
+            except VolumekitError as error:
+                _located(error)
+                refused += 1
+        return refused
+
+    def _read(self, volume: Any) -> None:
+        if math.prod(volume.shape) > MOST:
+            part = volume[_corner(volume)]
+            assert part.shape[:3] <= (9, 9, 9)
+            return
+        found = volume[...]
+        assert found.shape == tuple(volume.shape), f"shape {found.shape}"
+        if self.asked:
+            self._compare(np.asarray(found), volume)
+
+    def _compare(self, found: Any, volume: Any) -> None:
+        """Compare with what zarr-python makes of it, if that is anything of the same shape."""
+        import zarr
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                array = zarr.open_array(self.root, mode="r")
+                if math.prod(array.shape) > MOST or math.prod(array.chunks) > MOST:
+                    return
+                expected = np.asarray(array[...])
+            except Exception:  # it refuses, in its own ways
+                if self.hit:
+                    assert found.any(), "silent zeros"
+                return
+        if expected.size != found.size or found.dtype.kind not in "biuf":
+            return
+        layer = volume._format._layer(volume.levels[0])
+        places = [place for place in layer.roles.places if place is not None]
+        if len(places) < expected.ndim:
+            return
+        expected = expected.transpose(places).reshape(found.shape)
+        assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f"), "other voxels than zarr-python"
+        self.compared += 1
+
+    def _report(self, volume: Any) -> None:
+        volume.exists(_corner(volume)).num_missing  # noqa: B018
+        volume.has_data()
+
+    def _write(self, volume: Any) -> None:
+        box = _corner(volume)
+        volume[box] = 1
+        assert (volume[box] == 1).all(), "other voxels than were written"
+
+    def _mips(self, volume: Any) -> None:
+        for mip, level in enumerate(volume.levels):
+            if level.error is None:
+                volume.mip = mip
+                volume[_corner(volume)]
+        str(volume.info)
+        str(volume.axes)
+
+
+def _located(error: Any) -> None:
+    if not error.url:
+        raise AssertionError(f"{error!r} does not say where") from error
+
+
+def _corner(volume: Any) -> Any:
+    low = volume.bounds.minpt.tolist()
+    return tuple(slice(a, a + min(n, 9)) for a, n in zip(low, volume.shape[:3], strict=True))
+
+
+def run(count: int, seed: int, only: str = "") -> dict[str, Result]:
+    """Try mutants of every subject.
+
+    Parameters
+    ----------
+    count : int
+        Mutants per subject.
+    seed : int
+        Seed; the same one makes the same mutants.
+    only : str
+        Subjects whose name holds this.
+
+    Returns
+    -------
+    dict of str to Result
+        By subject. A failure names the number of the mutant.
+    """
+    results = {}
+    for subject in subjects():
+        if only not in subject.name:
+            continue
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="zarr")
+            bench = Bench(subject, Path(folder))
+            random, result = np.random.default_rng([seed, *subject.name.encode()]), Result()
+            bench.hit = False
+            assert bench.use() == 0
+            bench.restore()
+            before = _megabytes()
+            for number in range(count):
+                bench.plant(random)
+                _try(bench, number, result)
+            result.compared = bench.compared
+            if _megabytes() > before + MEGABYTES:
+                result.failures.append(f"{_megabytes() - before:.0f} MB of memory")
+        results[subject.name] = result
+    return results
+
+
+def _megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _try(bench: Bench, number: int, result: Result) -> None:
+    start = time.monotonic()
+    try:
+        refused = bench.use()
+        result.refused += refused
+        result.read += 4 - refused
+        bench.restore()
+    except Exception as error:
+        result.failures.append(f"mutant {number}: {type(error).__name__}: {error}")
+        bench.restore()
+    took = time.monotonic() - start
+    result.slowest = max(result.slowest, took)
+    if took > SECONDS:
+        result.failures.append(f"mutant {number}: took {took:.1f} s")
+
+
+def main() -> int:
+    """Run a campaign and print a table; the exit code is 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=2000, help="mutants per subject")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="subjects whose name holds this")
+    options = parser.parse_args()
+    faulthandler.enable()
+    results = run(options.count, options.seed, options.only)
+    print(f"{'':36}{'done':>9}{'refused':>9}{'compared':>9}{'failed':>8}{'slowest, ms':>13}")
+    for name, result in results.items():
+        counts = f"{result.read:9}{result.refused:9}{result.compared:9}{len(result.failures):8}"
+        print(f"{name:36}{counts}{1e3 * result.slowest:13.1f}")
+        for failure in result.failures[:8]:
+            print(f"    {failure}")
+    return int(any(result.failures for result in results.values()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
