@@ -51,10 +51,10 @@ class Seen:
         return self.picture[top : top + round(box["height"]), left : left + round(box["width"])]
 
 
-def examine(url, *, patience=60.0):
+def examine(url, *, patience=120.0):
     """Open a page in a browser of its own; return what it shows once it is ready, or something failed."""
     with Browser(url, flags=FLAGS) as browser:
-        return asyncio.run(_examine(browser, patience))
+        return asyncio.run(asyncio.wait_for(_examine(browser, patience), 2 * patience))
 
 
 async def _examine(browser, patience):

@@ -176,5 +176,5 @@ def test_the_command(tmp_path):
     done = subprocess.run([*command, "--size", "640,480"], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'out.png'}\n", "")
     picture = np.asarray(Image.open(tmp_path / "out.png").convert("L"), float)
-    assert picture.shape[1] == 640
+    assert picture.shape == (480, 640)
     assert picture.std() > 10

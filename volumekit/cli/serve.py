@@ -21,14 +21,14 @@ from volumekit.errors import OptionError
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @logged
 def command(urls: tuple[str, ...], *, sources: str | None, port: int, bind: str, workers: int, **given: Any) -> None:
-    r"""Serve volumes over HTTP, whatever they are stored as: /NAME/ is precomputed, /NAME.zarr/ is OME-Zarr.
+    """Serve volumes over HTTP, whatever they are stored as: /NAME/ is precomputed, /NAME.zarr/ is OME-Zarr.
 
     Only this machine can connect unless --bind says otherwise; then everybody needs a token, which is shown.
 
     \b
     Example:
       volumekit serve brain labels --cors https://neuroglancer-demo.appspot.com
-    """
+    """  # noqa: D301  click's mark for text that is not wrapped
     from volumekit.serve.running import Recipe, address, listen, make, make_settings, run
     from volumekit.serve.sources import read_sources
 

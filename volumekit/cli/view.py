@@ -9,29 +9,45 @@ import click
 
 from volumekit.cli.options import logged
 from volumekit.cli.types import COUNTS_OF_TWO
+from volumekit.errors import OptionError
 
 
 @click.command("view")
-@click.argument("urls", nargs=-1, required=True, metavar="PATH_OR_URL...")
+@click.argument("urls", nargs=-1, metavar="[PATH_OR_URL]...")
+@click.option("--labels", multiple=True, metavar="PATH_OR_URL", help="Labels that do not say so; may be repeated.")
 @click.option("--screenshot", type=click.Path(dir_okay=False), metavar="OUT.png", help="Save a picture, and end.")
-@click.option("--size", type=COUNTS_OF_TWO, default="1000,700", show_default=True, help="Of the picture's window.")
+@click.option("--size", type=COUNTS_OF_TWO, default="1000,600", show_default=True, help="Of the picture, in pixels.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free one.")
 @click.option("--browser/--no-browser", default=None, help="Open a browser; default: where there is a desktop.")
 @logged
-def command(urls: tuple[str, ...], *, screenshot: str | None, size: Any, port: int, browser: bool | None) -> None:
-    r"""Show volumes in Neuroglancer, from this machine alone: images first, then labels that lie over them.
+def command(
+    urls: tuple[str, ...],
+    *,
+    labels: tuple[str, ...],
+    screenshot: str | None,
+    size: Any,
+    port: int,
+    browser: bool | None,
+) -> None:
+    """Show volumes in Neuroglancer, from this machine alone: images first, then labels that lie over them.
 
     \b
     Examples:
       volumekit view brain labels
+      volumekit view slices/ --labels cells.tif
       volumekit view brain --screenshot brain.png
-    """
+    """  # noqa: D301  click's mark for text that is not wrapped
     from volumekit.registry import load
     from volumekit.serve.running import serve
+    from volumekit.volume.volume import Volume
 
-    made = load("volumekit.view.viewer:Viewer[view]")
-    with serve(*urls, port=port) as server:
-        viewer = made(server, server.names)
+    if not urls and not labels:
+        raise OptionError("name what to show: a path or a URL, several lie over each other")
+    made, saving = load("volumekit.view.viewer:Viewer[view]"), load("volumekit.view.picture:saving")
+    if screenshot is not None:
+        saving(screenshot, size)
+    with serve(port=port) as server:
+        viewer = made.of(server, map(Volume, urls), map(Volume, labels))
         if screenshot is not None:
             viewer.screenshot(screenshot, size=size)
             click.echo(screenshot)
@@ -39,4 +55,9 @@ def command(urls: tuple[str, ...], *, screenshot: str | None, size: Any, port: i
         click.echo(viewer.url)
         if browser is not False:
             viewer.open(anyway=bool(browser))
-        threading.Event().wait()
+        _wait()
+
+
+def _wait() -> None:
+    """Wait for Ctrl-C."""
+    threading.Event().wait()

@@ -5,17 +5,21 @@ The client is the one that the PyPI package ``neuroglancer`` brings along. Below
     v/TOKEN/          the page and its files; the state follows behind ``#!``
     events/TOKEN      a stream of events that stays open, else the page says that it lost its server
     action/TOKEN      what the page reports: pictures that were asked for
-    view/NAME         shows one dataset
+    view/NAME         leads there, with a state that shows one dataset
+    shown/NUMBER      leads there, with the state of a viewer as it is by then
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from neuroglancer.static import get_default_static_content_source
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +28,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route, Router
 
 from volumekit.errors import VolumekitError
-from volumekit.view.state import Shown, viewer_state
+from volumekit.view.state import MARGINS, PAGE, Shown, viewer_state
 
 if TYPE_CHECKING:
     from volumekit.serve.catalog import Catalog
@@ -32,17 +36,48 @@ if TYPE_CHECKING:
 HEARTBEAT = 15.0
 """Seconds between signs of life on a stream of events."""
 
-MOST_BODY = 32 << 20
+BYTES_A_PIXEL = 6
+"""Of a picture that is reported, at most: four in a PNG that compresses nothing, as Base64."""
+
+MOST_OPENINGS = 1000
 _HERE = "{here}"
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 _AGAIN = {"cache-control": "no-cache"}
 
-_LANDING = """<!doctype html><html><head><meta charset="utf-8"><title>%(name)s</title></head><body><script>
-const here = location.origin + location.pathname.replace(/\\/-\\/view\\/.*$/, "");
-const state = JSON.stringify(%(state)s).replaceAll("{here}", here);
-location.replace(here + "/-/v/1/#!" + encodeURIComponent(state));
+_LANDING = """<!doctype html><html><head><meta charset="utf-8"><title>volumekit</title></head><body><script>
+const state = %(state)s, base = %(base)s, page = %(page)s, margins = %(margins)s, fit = %(fit)s;
+const here = location.origin + location.pathname.replace(/\\/-\\/(view|shown)\\/.*$/, "");
+if (fit && innerWidth > 2 * margins[0] && innerHeight > 2 * margins[1])
+  state.crossSectionScale *= Math.max((page[0] - margins[0]) / (innerWidth - margins[0]),
+                                      (page[1] - margins[1]) / (innerHeight - margins[1]));
+location.replace(here + "/-/v/1/#!" + encodeURIComponent(JSON.stringify(state).replaceAll(base, here)));
 </script></body></html>
 """
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a page opens.
+
+    Attributes
+    ----------
+    state : dict
+        Neuroglancer's.
+    base : str
+        What the sources in it begin with; the address that the page was asked for at takes its place, which differs
+        behind tunnels and proxies.
+    fit : bool
+        Whether the scale of the sections, made for a page of `PAGE`, follows the size of the window.
+    """
+
+    state: dict[str, Any]
+    base: str = _HERE
+    fit: bool = True
+
+    def page(self) -> str:
+        """Return the page that leads to Neuroglancer's."""
+        given = {"state": self.state, "base": self.base, "page": PAGE, "margins": MARGINS, "fit": self.fit}
+        return _LANDING % {name: _in_script(value) for name, value in given.items()}
 
 
 class Page:
@@ -58,11 +93,15 @@ class Page:
         self._catalog = catalog
         self._files = get_default_static_content_source()
         self._pictures: dict[str, Future[dict[str, Any]]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._openings: dict[str, Callable[[], Opening]] = {}
+        self._numbers = itertools.count(1)
         self.progress: dict[str, dict[str, Any]] = {}
         self._router = Router(
             [
                 Route("/v/{token}/{name:path}", self._file),
-                Route("/view/{name:path}", self._landing),
+                Route("/view/{name:path}", self._dataset),
+                Route("/shown/{number}", self._shown),
                 Route("/events/{token}", self._events),
                 Route("/action/{token}", self._action, methods=["POST"]),
             ],
@@ -74,16 +113,27 @@ class Page:
         """Answer a request."""
         await self._router(scope, receive, send)
 
-    def picture(self) -> tuple[str, Future[dict[str, Any]]]:
-        """Ask for a picture: the page that is opened under the token returned draws, and reports it."""
+    def show(self, opening: Callable[[], Opening]) -> str:
+        """Let a page lead to what a function tells whenever it is asked; return its path below ``/-/``.
+
+        The last thousand are known.
+        """
+        number = str(next(self._numbers))
+        self._openings[number] = opening
+        while len(self._openings) > MOST_OPENINGS:
+            self._openings.pop(next(iter(self._openings)))
+        return f"shown/{number}"
+
+    def picture(self, size: tuple[int, int]) -> tuple[str, Future[dict[str, Any]]]:
+        """Ask for a picture of a size: the page that is opened under the token returned draws, and reports it."""
         token = secrets.token_hex(8)
-        self._pictures[token] = Future()
+        self._pictures[token], self._sizes[token] = Future(), size
         return token, self._pictures[token]
 
     def forget(self, token: str) -> None:
         """Stop waiting for a picture."""
-        self._pictures.pop(token, None)
-        self.progress.pop(token, None)
+        for kept in (self._pictures, self._sizes, self.progress):
+            kept.pop(token, None)
 
     async def _file(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -93,22 +143,27 @@ class Page:
             return _missing()
         return Response(body, media_type=kind, headers=_FOREVER if name.count(".") > 1 else _AGAIN)
 
-    async def _landing(self, request: Request) -> Response:
+    async def _dataset(self, request: Request) -> Response:
         name = request.path_params["name"]
         dataset = self._catalog.datasets.get(name)
         if dataset is None:
             return _missing()
-        shown = Shown(dataset.volume, f"precomputed://{_HERE}/{name}", name)
-        state = await run_in_threadpool(viewer_state, [shown])
-        return HTMLResponse(_LANDING % {"name": _in_script(name), "state": _in_script(state)}, headers=_AGAIN)
+        shown = Shown(dataset.volume, f"precomputed://{_HERE}/{quote(name)}", name)
+        return _landing(Opening(await run_in_threadpool(viewer_state, [shown])))
+
+    async def _shown(self, request: Request) -> Response:
+        opening = self._openings.get(request.path_params["number"])
+        return _missing() if opening is None else _landing(opening())
 
     async def _events(self, request: Request) -> Response:
         stream = self._stream(request.path_params["token"])
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _stream(self, token: str) -> AsyncIterator[str]:
-        if token in self._pictures:
-            event = {"k": "c", "s": {"screenshot": token}, "g": f"{token}/1"}
+        size = self._sizes.get(token)
+        if size is not None:
+            config = {"screenshot": token, "viewerSize": size, "showUIControls": False}
+            event = {"k": "c", "s": config, "g": f"{token}/1"}
             yield f"data: {json.dumps(event)}\n\n"
         while True:
             yield ": alive\n\n"
@@ -120,7 +175,7 @@ class Page:
         if future is None:
             return _missing()
         try:
-            told = json.loads(await _body(request))
+            told = json.loads(await _body(request, _most(self._sizes[token])))
             kind, state = told["action"], told["state"]
             if kind == "screenshotStatistics":
                 self.progress[token] = dict(state["screenshotStatistics"]["total"])
@@ -131,12 +186,17 @@ class Page:
         return Response(b"")
 
 
-async def _body(request: Request) -> bytes:
+def _most(size: tuple[int, int]) -> int:
+    """Return the most bytes of a report on a picture."""
+    return (1 << 20) + BYTES_A_PIXEL * size[0] * size[1]
+
+
+async def _body(request: Request, most: int) -> bytes:
     """Read the body of a request, if it is not absurdly long."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > MOST_BODY:
+        if size > most:
             raise ValueError("too long")
         parts.append(part)
     return b"".join(parts)
@@ -144,6 +204,10 @@ async def _body(request: Request) -> bytes:
 
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:
     await _missing()(scope, receive, send)
+
+
+def _landing(opening: Opening) -> Response:
+    return HTMLResponse(opening.page(), headers=_AGAIN)
 
 
 def _missing() -> Response:

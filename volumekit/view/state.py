@@ -27,8 +27,11 @@ MOST_VOXELS = 1 << 22
 MOST_LABELS = 200
 """Labels that are selected at most."""
 
-PANEL = (470, 235)
-"""A panel of the page in pixels; the volume is made to fit into it."""
+PAGE = (1000, 557)
+"""Width and height of a page in pixels, unless somebody knows better."""
+
+MARGINS = (60, 87)
+"""Pixels of a page, in all, that no volume should cover."""
 
 COLOURS = ((1, 0, 1), (0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 1))
 _NM = 1e-9
@@ -48,11 +51,19 @@ class Shown:
         Where Neuroglancer finds it: ``precomputed://http://…``.
     name : str
         Name of the layer.
+    labels : bool
+        Whether it is shown as labels; by default it is if its metadata say so.
     """
 
     volume: Volume
     source: str
     name: str
+    labels: bool = False
+
+    @property
+    def as_labels(self) -> bool:
+        """Whether it is shown as labels after all."""
+        return self.volume.num_channels == 1 and (self.labels or self.volume.layer_type == "segmentation")
 
 
 def viewer_state(shown: Sequence[Shown]) -> dict[str, Any]:
@@ -69,24 +80,37 @@ def viewer_state(shown: Sequence[Shown]) -> dict[str, Any]:
         As Neuroglancer's pages take it behind ``#!``.
     """
     finest = shown[0].volume.levels[0]
-    extents = [n * size for n, size in zip(finest.shape, finest.resolution, strict=False)]
-    voxel = min(finest.resolution)
+    extents = _extents(finest)
     return {
         "dimensions": {axis: [size * _NM, "m"] for axis, size in zip("xyz", finest.resolution, strict=True)},
         "position": [(low + high) / 2 for low, high in zip(finest.offset, finest.end, strict=True)],
-        "crossSectionScale": _fitting(extents) / voxel,
-        "projectionScale": 1.5 * max(extents) / voxel,
+        "crossSectionScale": fitting_scale(shown[0].volume),
+        "projectionScale": 1.5 * max(extents) / min(finest.resolution),
         "layers": [layer(item) for item in shown],
         "selectedLayer": {"layer": shown[0].name, "visible": False},
         "layout": "4panel",
     }
 
 
-def _fitting(extents: Sequence[float]) -> float:
-    """Return the nm per pixel at which three sections through a box fit into a panel each."""
-    x, y, z = extents
-    width, height = PANEL
-    return max(max(u / width, v / height) for u, v in ((x, y), (x, z), (z, y)))
+def fitting_scale(volume: Volume, page: tuple[int, int] = PAGE) -> float:
+    """Return the ``crossSectionScale`` at which three sections through a volume fit into a panel each.
+
+    Parameters
+    ----------
+    volume : Volume
+        Its finest level counts.
+    page : tuple of int
+        Width and height of the page in pixels.
+    """
+    finest = volume.levels[0]
+    x, y, z = _extents(finest)
+    width, height = (max(side - margin, side // 4) / 2 for side, margin in zip(page, MARGINS, strict=True))
+    return max(max(u / width, v / height) for u, v in ((x, y), (x, z), (z, y))) / min(finest.resolution)
+
+
+def _extents(level: Level) -> list[float]:
+    """Return the sides of a level in nm."""
+    return [n * size for n, size in zip(level.shape, level.resolution, strict=False)]
 
 
 def layer(item: Shown) -> dict[str, Any]:
@@ -96,18 +120,21 @@ def layer(item: Shown) -> dict[str, Any]:
     except (VolumekitError, OSError):
         sample = None
     common = {"source": item.source, "name": item.name}
-    if item.volume.layer_type == "segmentation" and item.volume.num_channels == 1:
+    if item.as_labels:
         return {"type": "segmentation", **common, **_of_labels(sample)}
     return {"type": "image", **common, **_of_image(item.volume.levels[0], sample)}
 
 
 def look(volume: Volume) -> NDArray[Any]:
-    """Return voxels of the middle of a volume, (x, y, z, channel), from the coarsest level that can be read."""
-    mip = max(mip for mip, level in enumerate(volume.levels) if level.error is None)
-    level = volume.levels[mip]
-    low, high = _middle(level)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    return np.asarray(volume.download(box, mip, fill_missing=True, progress=False))
+    """Return voxels of the middle of a volume, (x, y, z, channel), from the coarsest level that holds something."""
+    usable = [mip for mip, level in enumerate(volume.levels) if level.error is None] or [0]
+    for mip in reversed(usable):
+        low, high = _middle(volume.levels[mip])
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        seen = np.asarray(volume.download(box, mip, fill_missing=True, progress=False))
+        if seen.any():
+            break
+    return seen
 
 
 def _middle(level: Level) -> tuple[list[int], list[int]]:

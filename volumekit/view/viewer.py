@@ -3,60 +3,100 @@
 from __future__ import annotations
 
 import base64
-import functools
 import html
-import io
 import os
 import sys
-import threading
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self
 
-from volumekit.errors import StorageError
-from volumekit.serve.running import Server, serve
+from volumekit.errors import OptionError, StorageError
 from volumekit.view.browser import Browser
-from volumekit.view.page import Page
-from volumekit.view.state import Shown, fragment, viewer_state
+from volumekit.view.page import Opening, Page
+from volumekit.view.picture import saving
+from volumekit.view.shared import shared
+from volumekit.view.state import Shown, fitting_scale, fragment, viewer_state
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from volumekit.serve.running import Server
     from volumekit.volume.volume import Volume
 
 PATIENCE = 60.0
 """Seconds within which a picture must be drawn."""
 
 HEIGHT = 600
-_LOCK = threading.Lock()
 
 
 class Viewer:
-    """Volumes that are shown in Neuroglancer.
+    """Volumes that are shown in Neuroglancer, over each other.
+
+    Parameters
+    ----------
+    server : Server
+        Serves them.
+    names : iterable of str
+        Which datasets of the server: images first makes for labels that lie over them.
+    labels : container of str
+        Those that are shown as labels, whatever their metadata say.
 
     Attributes
     ----------
     state : dict
-        Neuroglancer's state; may be changed before `url` is used.
+        Neuroglancer's state; may be changed. A page shows it as it is when the page is loaded.
+    names : tuple of str
+        The datasets.
+
+    Raises
+    ------
+    OptionError
+        If labels are no whole numbers, or have several channels.
     """
 
-    def __init__(self, server: Server, names: Sequence[str]) -> None:
+    def __init__(self, server: Server, names: Iterable[str], *, labels: Container[str] = ()) -> None:
         self._server, self.names = server, tuple(names)
-        volumes = [server.app.state.site.catalog.datasets[name].volume for name in names]
-        shown = [Shown(volume, server.source(name), name) for volume, name in zip(volumes, names, strict=True)]
+        self._page: Page = server.app.state.site.viewer
+        datasets = server.app.state.site.catalog.datasets
+        shown = [Shown(datasets[name].volume, server.source(name), name, name in labels) for name in self.names]
+        for item in shown:
+            _check_labels(item)
+        self._first = shown[0].volume
         self.state: dict[str, Any] = viewer_state(shown)
+        self._scale = self.state["crossSectionScale"]
+        self._path = self._page.show(self._opening)
+
+    @classmethod
+    def of(cls, server: Server, volumes: Iterable[Volume], labels: Iterable[Volume] = ()) -> Self:
+        """Return a viewer of volumes, which a server serves from now on, under names that differ.
+
+        Parameters
+        ----------
+        server : Server
+            Serves them.
+        volumes : iterable of Volume
+            What is shown.
+        labels : iterable of Volume
+            What is shown as labels; those that are not among the others lie over them.
+        """
+        add = server.app.state.site.catalog.add
+        names, forced = [add(volume) for volume in volumes], [add(volume) for volume in labels]
+        return cls(server, dict.fromkeys((*names, *forced)), labels=set(forced))
 
     @property
     def url(self) -> str:
-        """The page with its state; any browser of this machine opens it as long as this process runs."""
-        return self._url("1")
+        """The page; any browser of this machine opens it as long as this process runs."""
+        return f"{self._server.url}/-/{self._path}"
 
-    def _url(self, token: str) -> str:
-        return f"{self._server.url}/-/v/{token}/{fragment(self.state)}"
+    def _opening(self) -> Opening:
+        return Opening(self.state, self._server.url, fit=self._is_fitted())
+
+    def _is_fitted(self) -> bool:
+        """Tell whether the scale is still the one that was chosen for a page of the usual size."""
+        return bool(self.state.get("crossSectionScale") == self._scale)
 
     def open(self, *, anyway: bool = False) -> bool:
         """Open the page in the browser of this desktop; tell whether there is one.
@@ -68,15 +108,15 @@ class Viewer:
         """
         return (anyway or _desktop()) and webbrowser.open(self.url)
 
-    def screenshot(self, path: Any = None, *, size: tuple[int, int] = (1000, 700), timeout: float = PATIENCE) -> Image:
-        """Draw the page with a headless Chromium once every visible chunk is there.
+    def screenshot(self, path: Any = None, *, size: tuple[int, int] = (1000, 600), timeout: float = PATIENCE) -> Image:
+        """Draw the panels with a headless Chromium, once every visible chunk is there.
 
         Parameters
         ----------
         path : path, optional
-            Where to save the picture.
+            Where to save the picture; its ending tells the format, such as ``.png``.
         size : tuple of int
-            Width and height of the window in pixels; the picture is a little smaller.
+            Width and height in pixels.
         timeout : float
             Seconds to wait.
 
@@ -89,47 +129,63 @@ class Viewer:
         ------
         MissingExtraError
             If no Chromium is installed.
+        OptionError
+            If nothing is written under such a name, or there are no pictures of this size.
         StorageError
-            If it is not drawn in time.
+            If it is not drawn in time, because chunks fail for instance.
         """
-        from PIL import Image as Pillow
-
-        page: Page = self._server.app.state.site.viewer
-        token, future = page.picture()
+        save = saving(path, size)
+        token, future = self._page.picture(size)
         try:
-            with Browser(self._url(token), size=size) as browser:
-                drawn = _wait(future, browser, page, token, timeout)
+            with Browser(self._at_once(token, size)) as browser:
+                drawn = _wait(future, browser, self._page, token, timeout)
         finally:
-            page.forget(token)
-        data = base64.b64decode(drawn["image"])
-        if path is not None:
-            with open(path, "wb") as file:  # noqa: PTH123
-                file.write(data)
-        return Pillow.open(io.BytesIO(data))
+            self._page.forget(token)
+        return save(base64.b64decode(drawn["image"]))
+
+    def _at_once(self, token: str, size: tuple[int, int]) -> str:
+        """Return a page of a size whose state is in its address: one step less until it is drawn."""
+        fitting = {"crossSectionScale": fitting_scale(self._first, size)} if self._is_fitted() else {}
+        return f"{self._server.url}/-/v/{token}/{fragment(self.state | fitting)}"
 
     def _repr_html_(self) -> str:
         return f"<iframe src='{html.escape(self.url, quote=True)}' width='100%' height='{HEIGHT}'></iframe>"
 
     def __repr__(self) -> str:
-        return f"Viewer({', '.join(self.names)} at {self._server.url}/)"
+        return f"Viewer({', '.join(self.names)} at {self.url})"
+
+
+def _check_labels(item: Shown) -> None:
+    level = item.volume.levels[0]
+    if item.labels and (level.dtype.kind not in "iu" or level.channels != 1):
+        what = f"{level.channels} channels of {level.dtype}" if level.channels != 1 else str(level.dtype)
+        raise OptionError(f"labels are whole numbers in one channel; {item.name} holds {what}: show it as an image")
 
 
 def _wait(future: Future[dict[str, Any]], browser: Browser, page: Page, token: str, timeout: float) -> dict[str, Any]:
-    """Wait for a picture as long as the browser runs."""
+    """Wait for a picture as long as the browser runs and something may still come."""
     end = time.monotonic() + timeout
     while True:
         try:
-            return future.result(0.1)
+            return future.result(0.05)
         except TooLate:
+            seen = page.progress.get(token, {})
             if not browser.alive():
                 raise StorageError("the browser ended before it had drawn anything") from None
+            if _in_vain(seen):
+                raise StorageError(f"there is no whole picture{_told(seen)}; --log debug tells more") from None
             if time.monotonic() > end:
-                raise StorageError(f"nothing was drawn within {timeout:g} s{_told(page, token)}") from None
+                raise StorageError(f"nothing was drawn within {timeout:g} s{_told(seen)}") from None
 
 
-def _told(page: Page, token: str) -> str:
+def _in_vain(seen: Mapping[str, int]) -> bool:
+    """Tell whether chunks failed, and no other is on its way: then a page never reports a picture."""
+    failed = seen.get("visibleChunksFailed", 0)
+    return failed > 0 and failed + seen.get("visibleChunksGpuMemory", 0) >= seen.get("visibleChunksTotal", 0)
+
+
+def _told(seen: Mapping[str, int]) -> str:
     """Return what the page reported last."""
-    seen = page.progress.get(token)
     if not seen:
         return "; the page reported nothing: a source may be unreadable"
     names = {"visibleChunksFailed": "failed", "visibleChunksDownloading": "on their way"}
@@ -142,30 +198,15 @@ def _desktop() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-@functools.cache
-def _server(process: int) -> Server:
-    return serve()
-
-
-def shared_server() -> Server:
-    """Return the server of all viewers of this process; it starts with the first one, on the loopback interface."""
-    with _LOCK:
-        return _server(os.getpid())
-
-
-def link(volume: Volume) -> str:
-    """Return the address of a page that shows a volume, once somebody opens it."""
-    server = shared_server()
-    return f"{server.url}/-/view/{quote(server.app.state.site.catalog.add(volume))}"
-
-
-def view(*volumes: Volume) -> Viewer:
+def view(*volumes: Volume, labels: Iterable[Volume] = ()) -> Viewer:
     """Show volumes over each other.
 
     Parameters
     ----------
     *volumes : Volume
         Images first makes for labels that lie over them.
+    labels : iterable of Volume
+        What is shown as labels, whatever its metadata say.
 
     Returns
     -------
@@ -177,5 +218,4 @@ def view(*volumes: Volume) -> Viewer:
     MissingExtraError
         If the extra ``view`` is not installed.
     """
-    server = shared_server()
-    return Viewer(server, [server.app.state.site.catalog.add(volume) for volume in volumes])
+    return Viewer.of(shared().server(), volumes, labels)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from volumekit.errors import VolumekitError
+from volumekit.picture.grid import grid_svg
 from volumekit.registry import load
 from volumekit.volume.showing import in_notebook
 
 if TYPE_CHECKING:
+    from volumekit.model.level import Level
     from volumekit.volume.volume import Volume
 
 THUMBNAIL = 160
@@ -38,43 +40,54 @@ def card(volume: Volume) -> str:
     image = f"<td>{image_tag(picture)}</td>" if picture is not None else ""
     return (
         f"<table><tr>{image}<td style='text-align:left;vertical-align:top'>{head}<br>{html.escape(kind)}"
-        f"{_levels(volume)}{_grid(volume)}{_link(volume)}</td></tr></table>"
+        f"{_levels(volume)}{_link(volume)}</td><td>{_grid(volume)}</td></tr></table>"
     )
 
 
 def _levels(volume: Volume) -> str:
-    names = ("mip", "key", "size", "voxel (nm)", "chunk", "encoding")
+    names = ("mip", "key", "size", "voxel (nm)", "chunk", "chunks", "encoding")
     rows = ["<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
     for mip, level in enumerate(volume.levels):
+        counts = _counts(level)
         cells = (
             f"<b>{mip}</b>" if mip == volume.mip else str(mip),
             html.escape(level.key),
             " × ".join(f"{n:,}" for n in level.shape[:3]),
             " × ".join(f"{n:g}" for n in level.resolution),
             " × ".join(str(n) for n in level.chunk[:3]),
-            html.escape(level.error or level.codec.name),
+            f"{' × '.join(f'{n:,}' for n in counts)} = {math.prod(counts):,}",
+            html.escape(level.error or level.codec.name) + (", sharded" if level.sharding else ""),
         )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table>{''.join(rows)}</table>"
 
 
+def _counts(level: Level) -> list[int]:
+    """Return how many chunks a level has along x, y and z."""
+    return [-(-n // size) for n, size in zip(level.shape, level.chunk, strict=False)][:3]
+
+
 def _grid(volume: Volume) -> str:
-    """Tell how many chunks the current mip consists of."""
+    """Return a drawing of the chunks of the current mip."""
     level = volume._level()
-    counts = [-(-n // size) for n, size in zip(level.shape, level.chunk, strict=False)][:3]
-    shards = "" if level.sharding is None else ", in shards"
-    return f"<small>{' × '.join(f'{n:,}' for n in counts)} = {math.prod(counts):,} chunks{shards}</small>"
+    lengths = [n * size for n, size in zip(level.shape, level.resolution, strict=False)]
+    return f"{grid_svg(lengths, _counts(level))}<br><small>chunks of mip {volume.mip}</small>"
 
 
 def _link(volume: Volume) -> str:
-    """Return a link to the viewer, which runs in this process; only notebooks have somebody to click on it."""
+    """Return a link to the viewer, which starts in this process when it is followed.
+
+    Only notebooks have somebody to click on it.
+    """
     if not in_notebook():
         return ""
     try:
-        url = load("volumekit.view.viewer:link[view]")(volume)  # by name: it stands upon volumes
+        url = load("volumekit.view.shared:link[view]")(volume)  # by name: it stands upon volumes
     except VolumekitError:
         return ""
-    return f" <a href='{html.escape(url, quote=True)}' target='_blank'>view</a>"
+    if url is None:
+        return "<small>pip install 'volumekit[view]' to look at it in Neuroglancer</small>"
+    return f"<a href='{html.escape(url, quote=True)}' target='_blank'>look at it in Neuroglancer</a>"
 
 
 def thumbnail(volume: Volume) -> Any:
@@ -99,16 +112,22 @@ def thumbnail(volume: Volume) -> Any:
 
 
 def _middle(volume: Volume) -> Any:
-    """Read the middle slice of the coarsest level that can be read, None if that is too much."""
+    """Read the middle slice of the coarsest level that holds something, None if that is too much."""
+    plane = None
     for mip in reversed(volume.available_mips):
         level = volume.levels[mip]
-        if level.error is None:
+        x, y, _, c = level.shape
+        if x * y * c * level.chunk[2] > MOST_VOXELS:
             break
-    x, y, _, c = level.shape
-    if x * y * c * level.chunk[2] > MOST_VOXELS:
-        return None
-    z = (level.offset[2] + level.end[2]) // 2
-    low, high = level.offset, level.end
-    return volume.download(
-        np.s_[low[0] : high[0], low[1] : high[1], z : z + 1], mip, fill_missing=True, progress=False
-    )[:, :, 0]
+        if level.error is None:
+            plane = _plane(volume, mip)
+            if plane.any():
+                break
+    return plane
+
+
+def _plane(volume: Volume, mip: int) -> Any:
+    low, high = volume.levels[mip].offset, volume.levels[mip].end
+    z = (low[2] + high[2]) // 2
+    box = np.s_[low[0] : high[0], low[1] : high[1], z : z + 1]
+    return volume.download(box, mip, fill_missing=True, progress=False)[:, :, 0]

@@ -25,7 +25,11 @@ AXES = "xyz"
 ENOUGH = 1200
 """Pixels along the longer side of a slice, beyond which a coarser level is drawn instead."""
 
-_PANEL = 4.5
+_PANEL, _MARGINS = 4.0, (0.9, 1.2)
+"""Inches of the longest side, and for what is written beside and above a panel."""
+
+_NARROWEST, _WIDE = 0.3, 0.35
+"""The narrowest panel, as a share of the longest side; the share of a panel that a bar's text fits over."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,7 @@ def draw(
     shown = [_chosen(part.voxels, channel, labels) for part in slices]
     limits = None if labels else range or _limits(shown)
     given = ax is not None
-    if given:
-        axes = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
-    else:
-        _, grid = plt.subplots(
-            1, len(slices), figsize=(_PANEL * len(slices), _PANEL), squeeze=False, layout="compressed"
-        )
-        axes = list(grid.ravel())
+    axes = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel()) if given else _panels(plt, slices)
     if len(axes) != len(slices):
         raise OptionError(f"there are {len(slices)} slices to draw, and {len(axes)} axes to draw them into")
     for axis, part, plane in zip(axes, slices, shown, strict=True):
@@ -163,6 +161,17 @@ def draw(
     if not given and title:
         axes[0].figure.suptitle(title)
     return axes
+
+
+def _panels(plt: Any, slices: Sequence[Slice]) -> list[Any]:
+    """Return axes side by side in a new figure, all at the same scale; thin ones are as wide as their labels need."""
+    sides = [[n * size for n, size in zip(part.voxels.shape, part.size, strict=False)] for part in slices]
+    longest = max(map(max, sides))
+    widths = [_PANEL * max(width / longest, _NARROWEST) for width, _ in sides]
+    height = _PANEL * max(*(height / longest for _, height in sides), _NARROWEST)
+    size = (sum(widths) + _MARGINS[0] * len(slices), height + _MARGINS[1])
+    how = {"squeeze": False, "layout": "constrained", "width_ratios": widths}
+    return list(plt.subplots(1, len(slices), figsize=size, **how)[1].ravel())
 
 
 def _chosen(plane: NDArray[Any], channel: int | None, labels: bool) -> NDArray[Any]:
@@ -213,13 +222,14 @@ def _bar(axis: Any, width: int, nm: float) -> None:
         (0.97 - share, 0.03), share, 0.015, transform=axis.transAxes, color="white", ec="black", lw=0.5, label=text
     )
     axis.add_patch(bar)
+    middle = share > _WIDE
     axis.text(
-        0.97 - share / 2,
+        0.97 - share / 2 if middle else 0.97,
         0.055,
         text,
         transform=axis.transAxes,
         color="white",
-        ha="center",
+        ha="center" if middle else "right",
         va="bottom",
         path_effects=edge,
     )

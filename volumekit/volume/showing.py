@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from volumekit.registry import load
@@ -67,13 +68,15 @@ class Showing:
         where = {"x": x, "y": y, "z": z}
         return plot_volume(volume, where, box=box, mip=mip, channel=channel, range=range, ax=ax)
 
-    def view(self, *others: Volume, browser: bool | None = None) -> Viewer:
+    def view(self, *others: Volume, labels: Volume | Sequence[Volume] = (), browser: bool | None = None) -> Viewer:
         """Show this volume in Neuroglancer, with others over it; nothing leaves this machine.
 
         Parameters
         ----------
         *others : Volume
             Labels over an image, for instance.
+        labels : Volume or sequence of Volume
+            What is shown as labels though its format cannot say so, as a stack of images; may be this volume itself.
         browser : bool, optional
             Whether to open a browser. None: outside notebooks, where there is a desktop.
 
@@ -87,12 +90,15 @@ class Showing:
         ------
         MissingExtraError
             If the extra ``view`` is not installed.
+        OptionError
+            If labels are no whole numbers, or have several channels.
 
         Examples
         --------
         >>> Volume("data/brain").view(Volume("data/labels"))  # doctest: +SKIP
         """
-        viewer: Viewer = load("volumekit.view.viewer:view[view]")(self, *others)  # by name: it stands upon volumes
+        view = load("volumekit.view.viewer:view[view]")  # by name: it stands upon volumes
+        viewer: Viewer = view(self, *others, labels=labels if isinstance(labels, Sequence) else (labels,))
         if not in_notebook() if browser is None else browser:
             viewer.open(anyway=bool(browser))
         return viewer

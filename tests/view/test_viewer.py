@@ -1,0 +1,201 @@
+"""Viewers: what they show, where one looks at them, and what cannot be."""
+
+import re
+import socket
+import sys
+
+import numpy as np
+import pytest
+
+from tests.serve.client import get
+from tests.view.test_page import told
+from volumekit import Volume
+from volumekit.cli import view as command
+from volumekit.cli.main import run
+from volumekit.errors import MissingExtraError, OptionError, StorageError
+from volumekit.picture.image import png_bytes
+from volumekit.view import shared, viewer
+from volumekit.view.page import MOST_OPENINGS
+from volumekit.view.picture import saving
+from volumekit.view.viewer import Viewer
+
+
+def test_views_share_a_server(brain, tmp_path):
+    one, two = brain.view(browser=False), Volume(brain.cloudpath).view(browser=False)
+    assert one.url != two.url
+    assert one.state == two.state
+    assert (one.names, two.names) == (("brain",), ("brain",))
+    (tmp_path / "other").mkdir()
+    other = Volume.from_numpy(np.ones((8, 8, 8), np.uint8), tmp_path / "other/brain", chunk_size=(8, 8, 8))
+    third = other.view(brain, browser=False)
+    assert third.names == ("brain-2", "brain")
+    assert np.array_equal(Volume(third.state["layers"][0]["source"])[:], np.ones((8, 8, 8, 1)))
+    brain.add_scale((2, 2, 1))
+    brain.commit_info()
+    again = brain.view(browser=False)
+    assert again.names == ("brain",)
+    assert len(Volume(again.state["layers"][0]["source"]).scales) == 2
+
+
+def test_a_viewer_shows_its_state_as_it_is(brain):
+    made = brain.view(browser=False)
+    base, _, path = made.url.partition("/-/")
+    assert repr(made) == f"Viewer(brain at {made.url})"
+    assert f"<iframe src='{made.url}'" in made._repr_html_()
+    server = made._server
+    page = told(get(server, f"/-/{path}").body.decode())
+    assert (page["state"], page["base"], page["fit"]) == (made.state, base, True)
+    made.state |= {"layout": "xy", "crossSectionScale": 0.5}
+    page = told(get(server, f"/-/{path}").body.decode())
+    assert (page["state"], page["fit"]) == (made.state, False)
+    assert page["state"]["layout"] == "xy"
+    assert get(server, "/-/shown/0").status == get(server, "/-/shown/1000000").status == 404
+    for _ in range(MOST_OPENINGS):
+        server.app.state.site.viewer.show(made._opening)
+    assert get(server, f"/-/{path}").status == 404
+
+
+@pytest.mark.parametrize(
+    ("desktop", "asked", "opened"), [(True, None, 1), (False, None, 0), (False, True, 1), (True, False, 0)]
+)
+def test_when_a_browser_opens(brain, monkeypatch, desktop, asked, opened):
+    urls = []
+    monkeypatch.setattr(viewer.webbrowser, "open", lambda url: urls.append(url) or True)
+    monkeypatch.setattr(viewer, "_desktop", lambda: desktop)
+    made = brain.view(browser=asked)
+    assert urls == [made.url] * opened
+
+
+@pytest.mark.usefixtures("notebook")
+def test_not_in_notebooks(brain, monkeypatch):
+    urls = []
+    monkeypatch.setattr(viewer.webbrowser, "open", urls.append)
+    monkeypatch.setattr(viewer, "_desktop", lambda: True)
+    brain.view()
+    assert urls == []
+
+
+@pytest.mark.usefixtures("notebook")
+def test_the_link_of_a_card(brain, tmp_path):
+    """Nothing runs until somebody follows it; views that open before and after share its server."""
+    (link,) = re.findall(r"href='([^']+)'", brain._repr_html_())
+    other = Volume.from_numpy(np.ones((8, 8, 8), np.uint8), tmp_path / "other", chunk_size=(8, 8, 8))
+    (second,) = re.findall(r"href='([^']+)'", other._repr_html_())
+    assert link.endswith("/-/view/brain")
+    assert second.endswith("/-/view/other")
+    assert not shared.shared().running
+    base = link.removesuffix("/-/view/brain")
+    assert get(base, "/-/view/brain").status == 200
+    shared.shared()._waiting.join(60)
+    assert shared.shared().running
+    assert get(base, "/-/view/other").status == 200
+    assert brain.view(browser=False).url.startswith(base)
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_link_that_nobody_followed(brain):
+    (link,) = re.findall(r"href='([^']+)'", brain._repr_html_())
+    made = brain.view(browser=False)
+    assert made.url.startswith(link.removesuffix("view/brain"))
+    assert get(made._server, "/-/view/brain").status == 200
+    shared.shared().close()
+    shared._of.cache_clear()
+    (link,) = re.findall(r"href='([^']+)'", brain._repr_html_())
+    waiting = shared.shared()
+    waiting.close()
+    assert not waiting.running
+    assert not waiting._waiting.is_alive()
+    shared._of.cache_clear()
+
+
+@pytest.mark.usefixtures("notebook")
+def test_the_card_without_the_extra(brain, monkeypatch):
+    monkeypatch.setattr(shared, "find_spec", lambda name: None if name == "neuroglancer" else name)
+    card = brain._repr_html_()
+    assert "href" not in card
+    assert "pip install 'volumekit[view]'" in card
+
+
+def test_the_card_elsewhere(brain):
+    card = brain._repr_html_()
+    assert "href" not in card
+    assert "2 × 2 × 2 = 8<" in card
+    assert card.count("<svg") == 1
+
+
+def test_without_the_extra(brain, running, monkeypatch):
+    monkeypatch.setitem(sys.modules, "neuroglancer", None)
+    monkeypatch.setitem(sys.modules, "neuroglancer.static", None)
+    monkeypatch.delitem(sys.modules, "volumekit.view.page", raising=False)
+    monkeypatch.delitem(sys.modules, "volumekit.view.viewer", raising=False)
+    reply = get(running(brain), "/-/v/1/")
+    assert reply.status == 404
+    assert b"pip install 'volumekit[view]'" in reply.body
+    with pytest.raises(MissingExtraError, match=r"volumekit\[view\]"):
+        brain.view(browser=False)
+
+
+def test_one_viewer_of_several_datasets(running, brain, tmp_path):
+    labels = Volume.from_numpy(np.ones((8, 8, 8), np.uint8), tmp_path / "labels", layer_type="segmentation")
+    server = running(brain, labels)
+    made = Viewer(server, server.names)
+    assert made.names == ("brain", "labels")
+    assert [layer["type"] for layer in made.state["layers"]] == ["image", "segmentation"]
+
+
+def test_labels_that_do_not_say_so(brain, tmp_path):
+    cells = Volume.from_numpy(np.full((8, 8, 8), 7, np.uint16), tmp_path / "cells", chunk_size=(8, 8, 8))
+    state = brain.view(labels=cells, browser=False).state
+    assert [layer["type"] for layer in state["layers"]] == ["image", "segmentation"]
+    assert state["layers"][1]["segments"] == ["7"]
+    assert cells.view(labels=[cells], browser=False).names == ("cells",)
+    assert cells.view(labels=[cells], browser=False).state["layers"][0]["type"] == "segmentation"
+    assert cells.view(browser=False).state["layers"][0]["type"] == "image"
+    for array in (np.zeros((8, 8, 8), np.float32), np.zeros((8, 8, 8, 3), np.uint8)):
+        wrong = Volume.from_numpy(array, tmp_path / f"wrong{array.ndim}", chunk_size=(8, 8, 8))
+        with pytest.raises(OptionError, match=r"labels are whole numbers in one channel; wrong. holds"):
+            brain.view(labels=wrong, browser=False)
+
+
+def test_pictures_that_cannot_be(brain, tmp_path):
+    made = brain.view(browser=False)
+    (tmp_path / "taken.png").mkdir()
+    for path, size, text in (
+        (None, (10, 600), "a picture of 10 by 600 pixels"),
+        (None, (600, 5000), "each side has 64 to 4096"),
+        (tmp_path / "a.nothing", (600, 600), "tells no format"),
+        (tmp_path / "a", (600, 600), "name it something.png"),
+        (tmp_path / "no/a.png", (600, 600), "there is no folder"),
+    ):
+        with pytest.raises(OptionError, match=text):
+            made.screenshot(path, size=size)
+    with pytest.raises(StorageError, match="directory"):
+        saving(tmp_path / "taken.png", (100, 100))(png_bytes(np.zeros((8, 8), np.uint8)))
+    assert saving(tmp_path / "a.jpg", (100, 100))(png_bytes(np.zeros((8, 6), np.uint8))).size == (8, 6)
+    assert (tmp_path / "a.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def test_the_command(brain, tmp_path, monkeypatch, capsys):
+    """Same names are told apart; the address is short; a port that is taken is an error."""
+    shown = []
+    monkeypatch.setattr(viewer.Viewer, "open", lambda self, **how: shown.append(self))
+    monkeypatch.setattr(command, "_wait", interrupted)
+    (tmp_path / "other").mkdir()
+    Volume.from_numpy(np.ones((8, 8, 8), np.uint16), tmp_path / "other/brain", chunk_size=(8, 8, 8))
+    assert run(["view", brain.cloudpath, brain.cloudpath, "--labels", str(tmp_path / "other/brain")]) == 130
+    assert shown[0].names == ("brain", "brain-2")
+    assert [layer["type"] for layer in shown[0].state["layers"]] == ["image", "segmentation"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/-/shown/1\n", capsys.readouterr().out)
+    assert run(["view", brain.cloudpath, "--no-browser"]) == 130
+    assert len(shown) == 1
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run(["view", brain.cloudpath, "--port", str(taken.getsockname()[1])]) == 1
+    assert "choose another --port" in capsys.readouterr().err
+    assert run(["view"]) == 2
+    assert "name what to show" in capsys.readouterr().err
+    assert run(["view", str(tmp_path / "nothing"), "--no-browser"]) == 1
+    assert "no dataset at" in capsys.readouterr().err
