@@ -17,9 +17,17 @@ class Codec(ABC):
     """Turns one chunk into bytes and back; a frozen dataclass of its settings.
 
     Implementations are safe to call from many threads at once and release the GIL where their library does.
+
+    Attributes
+    ----------
+    name : str
+        The name in metadata.
+    listed : bool
+        Whether `labels` takes less than decoding a chunk.
     """
 
     name: ClassVar[str]
+    listed: ClassVar[bool] = False
 
     @abstractmethod
     def decode(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -60,10 +68,9 @@ class Codec(ABC):
 
         Parameters and errors are those of `decode`; damage in what is not decoded goes unnoticed.
         """
-        import numpy as np
+        from volumekit.codecs.distinct import distinct
 
-        found: NDArray[Any] = np.unique(self.decode(data, shape, dtype))
-        return found
+        return distinct(self.decode(data, shape, dtype))
 
     def mask(
         self, data: bytes, label: int, shape: tuple[int, int, int, int], dtype: np.dtype[Any]

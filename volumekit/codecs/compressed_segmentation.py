@@ -47,6 +47,7 @@ class CompressedSegmentation(Codec):
     """
 
     name: ClassVar[str] = "compressed_segmentation"
+    listed: ClassVar[bool] = True
     compressed_segmentation_block_size: tuple[int, int, int]
 
     def __post_init__(self) -> None:

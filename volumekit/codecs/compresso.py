@@ -22,6 +22,7 @@ class Compresso(Codec):
     """Labels, uint8 to uint64, one channel; lossless. Written by the package ``compresso``, which keeps the GIL."""
 
     name: ClassVar[str] = "compresso"
+    listed: ClassVar[bool] = True
 
     def decode(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Codec.decode`; compresso has no checksum: damage may give wrong labels."""

@@ -22,6 +22,7 @@ class Crackle(Codec):
     """
 
     name: ClassVar[str] = "crackle"
+    listed: ClassVar[bool] = True
 
     def decode(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Codec.decode`."""

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
 from volumekit.engine import changes
-from volumekit.engine.chunks import empty
+from volumekit.engine.chunks import Decoded, Look, empty, parts
 from volumekit.engine.drive import Unit, Waitable, overlap
-from volumekit.engine.pieces import FAR_CHUNKS, MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, far_window, pieces
+from volumekit.engine.pieces import FAR_CHUNKS, MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, extent, far_window, pieces
 from volumekit.engine.ways import Domain, Ways, to_box, to_domain
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
 from volumekit.storage import forkguard
 from volumekit.storage.translate import raise_translated, translate
+
+T = TypeVar("T")
 
 Progress = Callable[[int], object]
 """Told how many bytes of voxels have been read or written since the last call."""
@@ -40,12 +43,13 @@ class LevelArray(Ways):
     Nobody above knows whether TensorStore reads it natively or through Python.
     """
 
-    def empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return an uninitialised array in the level's memory order."""
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+        """Return an uninitialised array in the level's memory order, by default of its data type."""
+        level = self.level if dtype is None else replace(self.level, dtype=dtype)
         try:
-            return empty(shape, self.level)
+            return empty(shape, level)
         except (ValueError, MemoryError) as error:
-            size = math.prod(shape) * self.level.dtype.itemsize / 2**30
+            size = math.prod(shape) * level.dtype.itemsize / 2**30
             raise OptionError(f"a box of {shape} voxels takes {size:,.0f} GiB of memory; read it in parts") from error
 
     def read(
@@ -82,7 +86,7 @@ class LevelArray(Ways):
         """
         forkguard.check()
         if out is None:
-            out = self.empty(tuple(-(-(b - a) // s) for a, b, s in zip(low, high, step, strict=True)))
+            out = self.empty(extent(low, high, step))
         if self._reads_directly():
             yield from self._read_directly(low, high, step, out, progress)
         elif out.nbytes <= READ_BYTES and step == ONE:
@@ -143,6 +147,60 @@ class LevelArray(Ways):
             yield from self._direct.read(low, high, step, out, progress)
         except Exception as error:
             self._fail(error, to_domain(low, high, step))
+
+    def visit(
+        self,
+        box: tuple[Point, Point, Point],
+        see: Callable[[Look], T],
+        take: Callable[[tuple[slice, ...], T], object],
+        *,
+        whole: bool | None = None,
+    ) -> Unit[None]:
+        """Look at each chunk of a box inside the level's bounds, without decoding it if ``see`` does not ask for that.
+
+        Parameters
+        ----------
+        box : tuple
+            ``low``, ``high`` and ``step``, as for `read`.
+        see : callable
+            Called in several threads; again for a chunk of which a copy was damaged.
+        take : callable
+            Called with where a part is in the box's array and what ``see`` returned; in the thread that drives it.
+        whole : bool, optional
+            Only chunks that lie in the box as a whole, or only the others.
+
+        Raises
+        ------
+        MissingChunkError, CorruptChunkError, PermissionDeniedError, StorageError
+            Through the unit.
+        """
+        forkguard.check()
+        try:
+            if self._decodes:
+                found = (part for part in parts(self.level, *box) if whole in (None, part.whole))
+                size = math.prod(extent(*box)) * self.level.dtype.itemsize
+                yield from self._direct.visit(found, see, take, size=size)
+            elif not whole:
+                yield from self._visit_pieces(box, see, take)
+        except Exception as error:
+            self._fail(error, to_domain(*box))
+
+    def _visit_pieces(
+        self,
+        box: tuple[Point, Point, Point],
+        see: Callable[[Look], T],
+        take: Callable[[tuple[slice, ...], T], object],
+    ) -> Unit[None]:
+        """Look at voxels that TensorStore alone can decode."""
+        low, high, step = box
+        shape = tuple(-(-(b - a) // s) for a, b, s in zip(low, high, step, strict=True))
+        for a, b, view in self._cut(
+            low, high, step, np.broadcast_to(np.zeros((), self.level.dtype), shape), READ_BYTES
+        ):
+            voxels = self.empty(view.shape)
+            yield from self._read_piece(a, b, step, voxels, None)
+            first = [(p - o) // s for p, o, s in zip(a, low, step, strict=True)]
+            take(tuple(slice(n, n + m) for n, m in zip(first, view.shape, strict=True)), see(Decoded(voxels)))
 
     def write(
         self,

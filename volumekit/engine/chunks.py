@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,66 @@ def point_parts(level: Level, points: NDArray[np.int64]) -> Iterator[Part]:
         yield Part((x, y, z, c), (shape[0], shape[1], shape[2], shape[3]), inside, (rows,), whole=False)
 
 
+class Look(Protocol):
+    """What a box and a chunk have in common, decoded no further than it is asked for."""
+
+    def labels(self) -> NDArray[Any] | None:
+        """Return the distinct values of the whole chunk, sorted, if it need not be decoded for that."""
+
+    def voxels(self) -> NDArray[Any]:
+        """Return the voxels in common, (x, y, z, channel)."""
+
+    def mask(self, label: int) -> NDArray[np.bool_]:
+        """Return where they have a label."""
+
+
+class Decoded(NamedTuple):
+    """A `Look` at voxels that are in memory."""
+
+    array: NDArray[Any]
+
+    def labels(self) -> NDArray[Any] | None:
+        """See `Look`."""
+        return None
+
+    def voxels(self) -> NDArray[Any]:
+        """See `Look`."""
+        return self.array
+
+    def mask(self, label: int) -> NDArray[np.bool_]:
+        """See `Look`."""
+        same: NDArray[np.bool_] = self.array == label
+        return same
+
+
+class Stored(NamedTuple):
+    """A `Look` at a chunk's bytes, or at the absence of any; its methods raise what `Chunks.fill` raises."""
+
+    chunks: Chunks
+    part: Part
+    value: Value | None
+
+    def labels(self) -> NDArray[Any] | None:
+        """See `Look`."""
+        return self.chunks.labels(self.part.cell, self.value)
+
+    def voxels(self) -> NDArray[Any]:
+        """See `Look`."""
+        if self.value is None:
+            voxels: NDArray[Any] = np.broadcast_to(self.chunks.background(self.part.cell), self.part.shape)
+        else:
+            voxels = self.chunks.decode(self.part.cell, self.value)
+        cut: NDArray[Any] = voxels[self.part.inside]
+        return cut
+
+    def mask(self, label: int) -> NDArray[np.bool_]:
+        """See `Look`."""
+        if self.value is None:
+            return Decoded(self.voxels()).mask(label)
+        cut: NDArray[np.bool_] = self.chunks.mask(self.part.cell, self.value, label)[self.part.inside]
+        return cut
+
+
 class Chunks:
     """The chunks of one level, decoded and encoded in Python.
 
@@ -151,9 +212,25 @@ class Chunks:
         CorruptChunkError
             If it does not decode.
         """
-        if value is None and not self._options.fill_missing:
+        out[...] = self.background(cell) if value is None else self.decode(cell, value)[inside]
+
+    def background(self, cell: Cell) -> NDArray[Any]:
+        """Return what a chunk that is not stored holds, or raise if it is an error that it is not."""
+        if not self._options.fill_missing:
             raise self._missing(cell)
-        out[...] = self._options.background if value is None else self.decode(cell, value)[inside]
+        return np.array(self._options.background, self._level.dtype)
+
+    def labels(self, cell: Cell, value: Value | None) -> NDArray[Any] | None:
+        """Return the distinct values of a chunk, sorted, if it need not be decoded for that; see `fill`."""
+        if value is None:
+            return self.background(cell).reshape(1)
+        with self._named(cell):
+            return self._format.labels(self._level, cell, value)
+
+    def mask(self, cell: Cell, value: Value, label: int) -> NDArray[np.bool_]:
+        """Return where a chunk has a label; see `fill`."""
+        with self._named(cell):
+            return self._format.mask(self._level, cell, value, label)
 
     def _missing(self, cell: Cell) -> MissingChunkError:
         key = self.key(cell)
@@ -166,17 +243,23 @@ class Chunks:
 
     def decode(self, cell: Cell, value: Value) -> NDArray[Any]:
         """Decode a chunk, or say which one is damaged."""
-        try:
+        with self._named(cell):
             chunk = self._format.decode(self._level, cell, value)
             expected = self._shape(cell)
             if chunk.shape != expected:
                 raise CorruptChunkError(f"a chunk of shape {chunk.shape} where {expected} was expected")
+        return chunk
+
+    @contextlib.contextmanager
+    def _named(self, cell: Cell) -> Iterator[None]:
+        """Let errors say which chunk they are about."""
+        try:
+            yield
         except VolumekitError as error:
             error.url = error.url or self._url
             error.key = error.key or self.key(cell)
             error.box = error.box or self._format.box(self._level, cell)
             raise
-        return chunk
 
     def _shape(self, cell: Cell) -> tuple[int, ...]:
         level = self._level

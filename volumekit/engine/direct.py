@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.engine.chunks import Chunks, Part, parts, point_parts
+from volumekit.engine.chunks import Chunks, Part, Stored, parts, point_parts
 from volumekit.engine.drive import Unit, overlap
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import Point, far_window
@@ -22,6 +22,8 @@ from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
 from volumekit.storage.base import Change, Future, Store, Value, chain, done, gather, then
+
+T = TypeVar("T")
 
 WINDOW = 8 << 20
 """Stored bytes under way at once."""
@@ -69,25 +71,59 @@ class Direct:
         self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Callable[[int], object] | None = None
     ) -> Unit[None]:
         """Read a box inside the level's bounds into an array of its shape."""
-        units = (self._load(part, out, progress) for part in parts(self._level, low, high, step))
-        yield from overlap(units, depth=lambda: self._reading_depth(out.nbytes))
 
-    def _load(self, part: Part, out: NDArray[Any], progress: Callable[[int], object] | None) -> Unit[None]:
-        view = out[part.at]
+        def fill(stored: Stored) -> int:
+            part = stored.part
+            view: NDArray[Any] = out[part.at]
+            self._chunks.fill(part.cell, view, stored.value, part.inside)
+            return view.nbytes
 
+        def note(_: tuple[Any, ...], size: int) -> None:
+            if progress is not None:
+                progress(size)
+
+        yield from self.visit(parts(self._level, low, high, step), fill, note, size=out.nbytes)
+
+    def visit(
+        self,
+        found: Iterable[Part],
+        see: Callable[[Stored], T],
+        take: Callable[[tuple[Any, ...], T], object],
+        *,
+        size: int,
+    ) -> Unit[None]:
+        """Fetch chunks, and do something with each.
+
+        Parameters
+        ----------
+        found : iterable of Part
+            Which ones.
+        see : callable
+            Called in the pool.
+        take : callable
+            Called with where the part is in the box's array and what ``see`` returned; in order, in the thread that
+            drives the unit.
+        size : int
+            Bytes of all their voxels.
+        """
+        yield from overlap((self._visit(part, see, take) for part in found), depth=lambda: self._reading_depth(size))
+
+    def _visit(
+        self, part: Part, see: Callable[[Stored], T], take: Callable[[tuple[Any, ...], T], object]
+    ) -> Unit[None]:
         key = self._chunks.key(part.cell)
 
-        def fill(value: Value | None) -> None:
+        def work(value: Value | None) -> T:
             if value is not None:
                 self._typical += (len(value.data) - self._typical) // 4
-            self._chunks.fill(part.cell, view, value, part.inside)
+            return see(Stored(self._chunks, part, value))
 
         if self._objects.near:
-            yield self._pool.submit(lambda: fill(self._objects.peek(key)))
+            future: Future[T] = self._pool.submit(lambda: work(self._objects.peek(key)))
         else:
-            yield then(self._objects.read(key), fill, executor=self._pool)
-        if progress is not None:
-            progress(view.nbytes)
+            future = then(self._objects.read(key), work, executor=self._pool)
+        yield future
+        take(part.at, future.result())
 
     def write(
         self,

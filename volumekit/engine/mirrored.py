@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorstore as ts
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from volumekit.cache.mirror import Mirror
 from volumekit.cache.store import CachedStore, WrittenThrough
 from volumekit.engine.array import ONE, LevelArray, Progress
+from volumekit.engine.chunks import Look
 from volumekit.engine.drive import Unit, Waitable
 from volumekit.engine.open import open_bridge
 from volumekit.engine.pieces import Point
@@ -21,6 +22,8 @@ from volumekit.formats.base import Format
 from volumekit.model.level import Level
 from volumekit.model.url import URL
 from volumekit.storage.kvstore import FileStore
+
+T = TypeVar("T")
 
 
 class MirroredArray(LevelArray):
@@ -117,6 +120,22 @@ class MirroredArray(LevelArray):
         except VolumekitError:  # evicted meanwhile, or there is trouble with the disk
             return False
         return True
+
+    def visit(
+        self,
+        box: tuple[Point, Point, Point],
+        see: Callable[[Look], T],
+        take: Callable[[tuple[slice, ...], T], object],
+        *,
+        whole: bool | None = None,
+    ) -> Unit[None]:
+        """Look at each chunk of a box; see `LevelArray.visit`."""
+        try:
+            yield from super().visit(box, see, take, whole=whole)
+        except CorruptChunkError:  # in the mirror, or in the storage, which knows what to say then
+            self._mirror.forget(self._keys_between(*box[:2]))
+            yield from self._base.visit(box, see, take, whole=whole)
+        yield self._mirror.settled()
 
     def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
         """Read through the bridge, which looks at each chunk on its own."""

@@ -21,6 +21,12 @@ MOST_CHUNKS = 256
 """Chunks in a piece at most, however small: a piece that is under way cannot be interrupted."""
 
 
+def extent(low: Point, high: Point, step: Point) -> Point:
+    """Return how many voxels a box with steps has along each axis."""
+    x, y, z, c = (-(-(b - a) // s) for a, b, s in zip(low, high, step, strict=True))
+    return x, y, z, c
+
+
 def far_window(size: int) -> int:
     """Return how many bytes of a far store are under way at once for a box of ``size`` bytes.
 

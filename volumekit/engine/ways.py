@@ -17,7 +17,7 @@ from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import Point
 from volumekit.engine.pool import pool
 from volumekit.engine.watched import Watched
-from volumekit.errors import MetadataError, UnsupportedError, VolumekitError
+from volumekit.errors import MetadataError, MissingExtraError, UnsupportedError, VolumekitError
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
@@ -128,6 +128,15 @@ class Ways:
     @functools.cached_property
     def _bridge(self) -> ts.TensorStore:
         return open_bridge(self.objects, self.fmt, self.level, self.options)
+
+    @functools.cached_property
+    def _decodes(self) -> bool:
+        """Whether chunks can be decoded here, without TensorStore."""
+        try:
+            self.fmt.require_codec(self.level)
+        except (MissingExtraError, UnsupportedError):
+            return False
+        return True
 
     @functools.cached_property
     def _direct(self) -> Direct:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from volumekit.errors import VolumekitError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from volumekit.model.axis import Axis
@@ -170,6 +171,15 @@ class Format(ABC):
     @abstractmethod
     def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:
         """Return the voxels of a cell, (x, y, z, channel), from a `storage.base.Value`."""
+
+    def labels(self, level: Level, cell: Cell, value: Any) -> NDArray[Any] | None:
+        """Return the distinct values of a cell, sorted, where they are had without decoding it; else None."""
+        return None
+
+    def mask(self, level: Level, cell: Cell, value: Any, label: int) -> NDArray[np.bool_]:
+        """Return where a cell, (x, y, z, channel), has a value; decodes no more than it must."""
+        same: NDArray[np.bool_] = self.decode(level, cell, value) == label
+        return same
 
     @abstractmethod
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Reading: slicing, points, downloads."""
+"""Reading: slicing and points."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class Reading(Geometry):
         if out is None:
             out = array.empty(chosen.shape)
         out[...] = array.options.background
-        inside = _inside(chosen, low, high)
-        if inside is not None:
-            first, last, view = inside
+        found = inside(chosen, low, high)
+        if found is not None:
+            first, last, view = found
             yield from array.read(first, last, chosen.step, out=out[view], progress=progress)
         return out
 
@@ -82,52 +82,6 @@ class Reading(Geometry):
         wanted = self._options.progress if wanted is None else wanted
         x, y, z, c = chosen.shape
         return progress_bar(x * y * z * c * self._level().dtype.itemsize, verb, wanted)
-
-    def download(
-        self,
-        bbox: Any,
-        mip: Any = None,
-        *,
-        out: NDArray[Any] | None = None,
-        fill_missing: bool | None = None,
-        progress: bool | None = None,
-    ) -> VolumeCutout:
-        """Read a box; the method behind slicing.
-
-        Parameters
-        ----------
-        bbox : Bbox, slices, list of six int or str
-            Half-open box in voxels of the mip, or in a unit; a chunk name such as ``"0-64_0-64_0-32"``.
-        mip : int or sequence of float, optional
-            Level by number or voxel size; default: the current one.
-        out : numpy.ndarray, optional
-            Array to read into, of the box's shape (x, y, z, channel) and the volume's data type, any strides.
-        fill_missing : bool, optional
-            Overrides the volume's own setting.
-        progress : bool, optional
-            Whether to show a progress bar.
-
-        Returns
-        -------
-        VolumeCutout
-            (x, y, z, channel); a view of ``out`` if that is given.
-
-        Raises
-        ------
-        OutOfBoundsError
-            If the volume is bounded and the box reaches outside.
-        MissingChunkError
-            If a chunk is missing and the volume does not fill.
-        CorruptChunkError, PermissionDeniedError, StorageError
-            If a chunk cannot be read.
-        ShapeError
-            If ``out`` does not fit.
-        """
-        number = None if mip is None else self.to_mip(mip)
-        chosen = self._select(self._as_index(bbox), number)
-        if out is not None:
-            self._check_out(out, chosen)
-        return self._read_chosen(chosen, number, out, fill_missing, progress)
 
     def _read_chosen(
         self,
@@ -146,10 +100,11 @@ class Reading(Geometry):
             return Bbox.create(bbox)
         return bbox
 
-    def _check_out(self, out: NDArray[Any], chosen: Selection) -> None:
-        if out.shape != chosen.shape or out.dtype != self.dtype:
+    def _check_out(self, out: NDArray[Any], chosen: Selection, dtype: np.dtype[Any] | None = None) -> None:
+        dtype = self.dtype if dtype is None else dtype
+        if out.shape != chosen.shape or out.dtype != dtype:
             raise ShapeError(
-                f"`out` is {out.dtype} {out.shape}, but the box holds {self.dtype} {chosen.shape} (x, y, z, channel)"
+                f"`out` is {out.dtype} {out.shape}, but the box holds {dtype} {chosen.shape} (x, y, z, channel)"
             )
         if not out.flags.writeable:
             raise ShapeError("`out` is read-only")
@@ -208,26 +163,6 @@ class Reading(Geometry):
         pairs = zip(coordinates.tolist(), values, strict=True)
         return {(x, y, z): value[0] if len(value) == 1 else value for (x, y, z), value in pairs}
 
-    def download_point(self, point: Any, size: Any = 256, mip: Any = None, **how: Any) -> VolumeCutout:
-        """Read a box around a point.
-
-        Parameters
-        ----------
-        point : sequence of float
-            (x, y, z) in voxels of mip 0.
-        size : int or sequence of int
-            Extent in voxels of ``mip``; ``floor(size / 2)`` to each side.
-        mip : int or sequence of float, optional
-            Default: the current one.
-        **how
-            As `download` takes.
-        """
-        number = self._mip if mip is None else self.to_mip(mip)
-        centre = self.point_to_mip(point, 0, number)
-        half = np.maximum(np.broadcast_to(np.asarray(size), 3) // 2, 0)
-        low, high = centre - half, centre + np.maximum(half, 1)
-        return self.download(Bbox(low, high), number, **how)
-
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("a volume is not in memory: an array of it is always a copy")
@@ -254,7 +189,7 @@ def _points(xyz: ArrayLike) -> NDArray[Any]:
     return points.astype(np.int64)
 
 
-def _inside(chosen: Selection, low: Four, high: Four) -> tuple[Four, Four, tuple[slice, ...]] | None:
+def inside(chosen: Selection, low: Four, high: Four) -> tuple[Four, Four, tuple[slice, ...]] | None:
     """Return the part of a selection inside the bounds, and where it goes in the selection's array."""
     first, last, view = [], [], []
     for a, b, step, start, stop in zip(chosen.low, chosen.high, chosen.step, low, high, strict=True):

@@ -23,6 +23,7 @@ from volumekit.storage.base import Store
 from volumekit.volume.arrays import Arrays
 from volumekit.volume.cached import VolumeCache
 from volumekit.volume.create import Description, describe, new_format, refuse, storable
+from volumekit.volume.download import Download
 from volumekit.volume.metadata import Metadata
 from volumekit.volume.pipelines import Pipelines
 from volumekit.volume.places import place_of
@@ -32,7 +33,7 @@ from volumekit.volume.state import Options, compression
 from volumekit.volume.stored import Stored
 
 
-class Volume(Stored, Metadata, Arrays, Showing, Pipelines):
+class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
     """A volumetric dataset that is read and written like a NumPy array.
 
     Parameters

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs import CODECS, get_codec
@@ -104,11 +105,16 @@ class Precomputed(Format):
 
     def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:
         """Return the voxels of a chunk."""
-        x, y, z = (
-            min(step, size - at * step)
-            for at, step, size in zip(cell[:3], level.chunk[:3], level.shape[:3], strict=True)
-        )
-        return get_codec(level.codec).decode(value.data, (x, y, z, level.channels), level.dtype)
+        return get_codec(level.codec).decode(value.data, _shape(level, cell), level.dtype)
+
+    def labels(self, level: Level, cell: Cell, value: Any) -> NDArray[Any] | None:
+        """Return the distinct values of a chunk where its encoding lists them."""
+        codec = get_codec(level.codec)
+        return codec.labels(value.data, _shape(level, cell), level.dtype) if codec.listed else None
+
+    def mask(self, level: Level, cell: Cell, value: Any, label: int) -> NDArray[np.bool_]:
+        """Return where a chunk has a value."""
+        return get_codec(level.codec).mask(value.data, label, _shape(level, cell), level.dtype)
 
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a chunk."""
@@ -166,6 +172,14 @@ class Precomputed(Format):
         }
         folder = posixpath.dirname(level.key)
         return Native(spec, f"{folder}/" if folder else "", blind=level.sharding is not None)
+
+
+def _shape(level: Level, cell: Cell) -> Cell:
+    """Return the extent of a chunk, cut at the end of the level."""
+    x, y, z = (
+        min(step, size - at * step) for at, step, size in zip(cell[:3], level.chunk[:3], level.shape[:3], strict=True)
+    )
+    return x, y, z, level.channels
 
 
 def _span(level: Level, axis: int, cell: int) -> str:
