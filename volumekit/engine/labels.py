@@ -105,7 +105,7 @@ def keep(
         values, places = numbered(look.voxels())
         return np.where(np.isin(values, labels), values, np.array(other, out.dtype))[places]
 
-    yield from array.visit(box, see, _into(out, progress, 1))
+    yield from array.visit(box, see, _into(out, progress, array.level.dtype.itemsize))
 
 
 def _into(out: NDArray[Any], progress: Progress | None, size: int) -> Any:
