@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.volume.sample import CHUNK, OFFSET, SHAPE, make, voxels
-from volumekit import Volume
+from volumekit import Bbox, Volume
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 cloudvolume = pytest.importorskip("cloudvolume")
@@ -164,3 +164,31 @@ def test_ours_reads_and_changes_cloudvolumes_shards(tmp_path, encoding, dtype, s
     volume[offset[0] + 3 : offset[0] + 9] = 3
     array[3:9] = 3
     np.testing.assert_array_equal(theirs(tmp_path / "v")[:], array)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation", "crackle", "compresso"])
+def test_labels_as_cloudvolume_reads_them(tmp_path, encoding):
+    array = (
+        np.kron(np.random.default_rng(0).integers(0, 9, (8, 6, 4)), np.ones((5, 5, 5), int)).astype(np.uint64) * 10**12
+    )
+    make(tmp_path / "v", array=array, encoding=encoding, layer_type="segmentation", chunk=(16, 16, 16))
+    volume, peer = Volume(tmp_path / "v"), theirs(tmp_path / "v", parallel=1)
+    box = np.s_[-2:30, 9:36, 101:118]
+    assert volume.unique(box) == set(map(int, peer.unique(box)))
+    for options in (
+        {"label": 3 * 10**12},
+        {"segids": [10**12, 7 * 10**12]},
+        {"segids": [10**12], "preserve_zeros": True},
+    ):
+        np.testing.assert_array_equal(volume.download(box, **options), peer.download(box, **options))
+    ours, mapping = volume.download(box, renumber=True)
+    numbers, theirs_mapping = peer.download(box, renumber=True)
+    assert set(mapping) == set(theirs_mapping)
+    turned = np.zeros(len(mapping), int)
+    for label, number in mapping.items():
+        turned[theirs_mapping[label]] = number
+    np.testing.assert_array_equal(turned[np.asarray(numbers)], ours)
+    bbox = cloudvolume.Bbox((-1, 5, 110), (12, 17, 116))
+    there = peer.download(bbox, coord_resolution=(8, 8, 40))
+    here = volume.download(Bbox(bbox.minpt, bbox.maxpt), coord_resolution=(8, 8, 40))
+    np.testing.assert_array_equal(here, there)
