@@ -6,16 +6,18 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 
-from volumekit import Bbox, Volume, verify
+from volumekit import Bbox, Volume, convert, transfer, verify
 from volumekit.cli.main import run
-from volumekit.errors import OptionError
-from volumekit.ops import verify as module
+from volumekit.errors import CorruptChunkError, OptionError
+from volumekit.ops import blocks, proof
+from volumekit.ops.verification import Verification
 
 
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 16**3)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 3 * 16**3)
     voxels = np.random.default_rng(1).integers(1, 200, (50, 40, 30), np.uint8)
     how = {"voxel_offset": (-5, 3, 8), "progress": False}
     one = Volume.from_numpy(voxels, tmp_path / "a", chunk_size=(16, 16, 16), **how)
@@ -97,3 +99,101 @@ def test_command(pair, capsys):
     assert run(["verify", one.cloudpath, two.cloudpath, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["different"], told["equal"], len(told["boxes"])) == (1, False, 1)
+
+
+def test_labels_that_are_no_floats(tmp_path):
+    voxels = np.full((8, 8, 8), 2**60, np.uint64)
+    one = Volume.from_numpy(voxels, tmp_path / "a", layer_type="segmentation")
+    voxels[1, 2, 3] += 1
+    two = Volume.from_numpy(voxels, tmp_path / "b", layer_type="segmentation")
+    found = verify(one, two)
+    assert (found.different, found.largest) == (1, 1)
+    assert verify(one, two, tolerance=1)
+
+
+@pytest.mark.parametrize("how", [{}, {"compress": "gzip"}, {"sharding": True}], ids=str)
+def test_checksums(tmp_path, pair, how, monkeypatch):
+    one, other = pair
+    copy = transfer(one, tmp_path / "copy", progress=False) if not how else None
+    copy = copy or convert(one, tmp_path / "copy", chunk_size=16, progress=False, **how)
+    monkeypatch.setattr("volumekit.codecs.raw.Raw.decode", lambda *_: 1 / 0)
+    found = verify(one, copy.cloudpath, checksums=True)
+    assert found
+    assert (found.unit, found.chunks, found.voxels) == ("chunks", 4 * 3 * 2, 0)
+    assert str(found) == "equal by their checksums: 24 chunks of mip 0"
+    monkeypatch.undo()
+    copy.non_aligned_writes = True
+    copy[0, 10, 10] = 999 % 256 - np.asarray(copy[0, 10, 10])
+    found = verify(one, copy.cloudpath, checksums=True)
+    assert (found.different, found.boxes) == (1, [Bbox((-5, 3, 8), (11, 19, 24))])
+    assert "1 of 24 chunks differ by their checksums" in str(found)
+    copy.delete(Bbox((-5, 3, 24), (11, 19, 38)))
+    assert verify(one, copy.cloudpath, checksums=True).different == 2
+    one.delete(Bbox((-5, 3, 24), (11, 19, 38)))
+    assert verify(one, copy.cloudpath, checksums=True).different == 1
+    with pytest.raises(OptionError, match="leave out checksums"):
+        verify(one, other, checksums=True)
+
+
+def test_in_processes(pair):
+    one, two = pair
+    two[0, 10, 10] = 999
+    found = verify(one.cloudpath, two.cloudpath, processes=2)
+    assert found.to_json() == verify(one, two).to_json()
+    assert found.different == 1
+
+
+@pytest.fixture
+def stack(tmp_path):
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for z in range(20):
+        image = np.random.default_rng(z).integers(0, 255, (40, 60), np.uint8)
+        tifffile.imwrite(folder / f"{z:02}.tif", image)
+    return folder
+
+
+def test_a_stack_with_what_was_made_of_it(stack, tmp_path):
+    made = convert(stack, tmp_path / "made", voxel_size=(4, 4, 40), mips=2, progress=False)
+    assert verify(stack, made)
+    made.non_aligned_writes = True
+    made[1, 2, 3] = 255 - np.asarray(made[1, 2, 3])
+    assert verify(stack, made).different == 1
+
+
+def test_conversions_prove_themselves(stack, tmp_path, capsys):
+    how = {"voxel_size": (4, 4, 40), "offset": (100, 0, -7), "box": np.s_[5:55, 3:40, 2:18], "progress": False}
+    made = convert(stack, tmp_path / "made", verify=True, **how)
+    assert made.provenance.processing[-1]["verified"] == "equal: 29,600 voxels of mip 0"
+    command = ["convert", str(stack), str(tmp_path / "again"), "--voxel-size", "4,4,40", "--verify", "--mips", "1"]
+    assert run(command) == 0
+    assert "verified: equal: 48,000 voxels" in capsys.readouterr().out
+
+
+def test_a_conversion_that_differs_is_not_finished(stack, tmp_path, monkeypatch, capsys):
+    real = proof.Compare.run
+
+    def damaging(self, *args, **how):
+        self.two.non_aligned_writes = True
+        self.two[5, 5, 5] = 255 - np.asarray(self.two[5, 5, 5])
+        return real(self, *args, **how)
+
+    monkeypatch.setattr(proof.Compare, "run", damaging)
+    with pytest.raises(CorruptChunkError, match="1 of 48,000 voxels differ"):
+        convert(stack, tmp_path / "made", voxel_size=(4, 4, 40), verify=True, progress=False)
+    assert not (tmp_path / "made/info").exists()
+    command = ["convert", str(stack), str(tmp_path / "made"), "--voxel-size", "4,4,40", "--verify"]
+    assert run(command) == 0, "the voxel is as it was: the second damage undid the first"
+
+
+def test_conversions_that_cannot_prove_themselves(stack, tmp_path):
+    for bad in ({"encoding": "jpeg", "verify": True}, {"verify": 2}):
+        with pytest.raises(OptionError):
+            convert(stack, tmp_path / "made", **bad)
+    with pytest.raises(OptionError, match="compare an array yourself"):
+        convert(np.zeros((4, 4, 4), np.uint8), tmp_path / "made", verify=True)
+
+
+def test_many_differences_are_counted():
+    found = Verification("a", "b", 0, boxes=[Bbox((n, 0, 0), (n + 1, 1, 1)) for n in range(15)], different=15)
+    assert str(found).splitlines()[-1] == "... and 5 more"

@@ -51,6 +51,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
     show_default=True,
     help="What becomes of damaged images; skip: fill in their place, a list, and exit code 1.",
 )
+@click.option("--verify", is_flag=True, help="Read what was stored and compare it with SRC before it is finished.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
 @working
 def command(
@@ -84,13 +85,15 @@ def command(
         return 0
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: {volume.dtype}, levels {sizes}")
-    return _tell_damaged(volume)
-
-
-def _tell_damaged(volume: Any) -> int:
-    """List the images that could not be read; return the exit code."""
     processing = volume.provenance.processing
-    damaged = processing[-1].get("damaged", {}) if processing else {}
+    found = processing[-1] if processing else {}
+    if how["verify"] and "verified" in found:
+        click.echo(f"verified: {found['verified']}")
+    return _tell_damaged(found.get("damaged", {}))
+
+
+def _tell_damaged(damaged: dict[str, str]) -> int:
+    """List the images that could not be read; return the exit code."""
     for name, reason in damaged.items():
         click.echo(f"damaged: {name}: {' '.join(reason.split())}", err=True)
     return 1 if damaged else 0

@@ -31,7 +31,7 @@ COMMANDS = {
     "export": "Write a part of a volume to an image, a TIFF or a folder of images.",
     "serve": "Serve volumes over HTTP to Neuroglancer and everything else that reads precomputed or OME-Zarr.",
     "transfer": "Copy a volume or a part of it, chunk by chunk.",
-    "verify": "Compare two volumes voxel by voxel.",
+    "verify": "Compare two volumes, voxel by voxel or by checksums.",
     "view": "Show volumes over each other in Neuroglancer, or save a picture of that.",
     "info": "Tell what a volume is: levels, sizes, encodings.",
 }

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import logged, watched
-from volumekit.cli.types import BOX, box_of
+from volumekit.cli.options import cluster, logged, watched
+from volumekit.cli.types import AMOUNT, BOX, box_of
 
 
 @click.command("verify")
@@ -19,16 +19,24 @@ from volumekit.cli.types import BOX, box_of
 @click.option("--sample", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Share of boxes to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the sample.")
 @click.option("--tolerance", type=float, default=0.0, help="By how much values may differ.")
+@click.option("--checksums", is_flag=True, help="Compare stored chunks, not voxels: of volumes with the same chunks.")
+@click.option("--memory", type=AMOUNT, default="1GB", show_default=True, help="What the whole process may use.")
 @click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core.")
+@click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
+@click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
 @logged
-def command(src: str, dst: str, *, mip: int, box: Any, as_json: bool, progress: bool | None, **how: Any) -> int:
-    """Compare two volumes voxel by voxel. Exit code 1 if they differ."""
+def command(
+    src: str, dst: str, *, mip: int, box: Any, as_json: bool, progress: bool | None, dask: str | None, **how: Any
+) -> int:
+    """Compare two volumes, voxel by voxel or by checksums. Exit code 1 if they differ."""
     from volumekit.ops.verify import verify
     from volumekit.volume.volume import Volume
 
     source = Volume(src)
-    found = verify(source, dst, mip=mip, box=box_of(box, source.mip_bounds(mip)), progress=watched(progress), **how)
+    chosen = box_of(box, source.mip_bounds(mip))
+    with cluster(dask) as client:
+        found = verify(source, dst, mip=mip, box=chosen, progress=watched(progress), client=client, **how)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
     return 0 if found else 1

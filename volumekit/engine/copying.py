@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+
+import google_crc32c as crc32c
 
 from volumekit.engine.array import ONE, LevelArray
 from volumekit.engine.chunks import Part, parts
 from volumekit.engine.drive import Unit, overlap
 from volumekit.model.bbox import Bbox
+from volumekit.model.grid import cell_box
 from volumekit.storage.base import Future, Store, Value, chain, done, gather, then
 from volumekit.storage.suffix import SuffixStore
 
@@ -39,6 +44,46 @@ def alike(source: LevelArray, target: LevelArray) -> bool:
     a, b = source.level, target.level
     facts = ((x.bounds, x.chunk, x.dtype, x.channels, x.codec, x.order) for x in (a, b))
     return source.fmt.name == target.fmt.name and len(set(map(repr, facts))) == 1
+
+
+def compare(source: LevelArray, target: LevelArray, box: Bbox) -> Iterator[tuple[Bbox, int, bool]]:
+    """Compare the stored chunks of two levels that are `alike`, by size and CRC32C; nothing is decoded.
+
+    Parameters
+    ----------
+    source, target : LevelArray
+        What to compare.
+    box : Bbox
+        Inside the bounds; every chunk it touches is compared, whole.
+
+    Yields
+    ------
+    tuple
+        The chunk's voxels, half-open; the bytes of them; and whether both have the same bytes, or none. Compression
+        around them, such as ``.gz``, does not count.
+
+    Raises
+    ------
+    PermissionDeniedError, StorageError, CorruptChunkError
+        If one cannot be read.
+    """
+    waiting: deque[tuple[Part, Future[Value | None], Future[Value | None]]] = deque()
+    (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
+    for part in parts(source.level, (x, y, z, 0), (a, b, c, source.level.channels), ONE):
+        reading = (array.objects.read(array.fmt.key(array.level, part.cell)) for array in (source, target))
+        waiting.append((part, *reading))  # type: ignore[arg-type]
+        if len(waiting) >= IN_FLIGHT:
+            yield _compared(source, *waiting.popleft())
+    while waiting:
+        yield _compared(source, *waiting.popleft())
+
+
+def _compared(
+    array: LevelArray, part: Part, one: Future[Value | None], two: Future[Value | None]
+) -> tuple[Bbox, int, bool]:
+    marks = [(len(value.data), crc32c.value(value.data)) if value else None for value in (one.result(), two.result())]
+    voxels = cell_box(array.level.bounds, array.level.chunk[:3], part.cell[:3])
+    return voxels, math.prod(part.shape) * array.level.dtype.itemsize, marks[0] == marks[1]
 
 
 def copy(

@@ -21,6 +21,7 @@ from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
 from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
+from volumekit.ops.proof import Proof, check_share
 from volumekit.ops.resume import find_begun, fingerprint
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
@@ -61,6 +62,7 @@ def convert(
     compressor: str | Mapping[str, Any] | None = None,
     empty_chunks: bool | None = None,
     on_error: str = "fail",
+    verify: bool | float = False,
     z_from_name: bool = False,
     memory: str | int = "1GB",
     jobs: int | None = None,
@@ -134,6 +136,9 @@ def convert(
         from them as well, names them in the log, the journal and the provenance (``damaged``), and goes on. "fail" does
         the rest, too, but then raises and leaves the conversion unfinished; the same call with "skip" finishes it. The
         first image tells the size and type of all, so its headers have to be sound.
+    verify : bool or float
+        Whether to read what was stored and compare it with the source before it counts as finished; a number below 1: a
+        sample of so large a share. The provenance keeps the report (``verified``). Not for lossy encodings.
     z_from_name : bool
         Whether the numbers in their names say where images lie along z, rather than their order.
     memory : str or int
@@ -172,6 +177,8 @@ def convert(
     TargetExistsError
         If the target exists, and is not the result of this very job, or of a job that was cut off with other
         parameters; and ``overwrite`` is off.
+    CorruptChunkError
+        If ``verify`` finds that what was stored differs from the source.
     CastError
         If values would be lost; nothing is ever rescaled or rounded to fit.
     OutOfBoundsError
@@ -208,6 +215,7 @@ def convert(
     part = box_inside(box, source.bounds)
     low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
     layer_type = layer_type or _layer_type(volume, encoding)
+    share = check_share(verify, volume, encoding)
     method = choose_method(method, layer_type)
     described = Description(
         size=part.size().tolist(),
@@ -251,7 +259,10 @@ def convert(
     if volume is not None:
         job = {**entry["method"], **_job(target), "z_from_name": z_from_name, "state": fingerprint(volume)}
         record, done = find_begun(target, "convert", job, plan=cut, overwrite=overwrite, path=journal, entry=entry)
+    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
+    proof = Proof(volume, target, part, shift, share, {"jobs": threads, "memory": budget, "progress": progress})
     if done:
+        proof.run(choose_runner(processes, client))
         log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
         return Volume(target.cloudpath)
     cut = {name: value if record is None else record.plan[name] for name, value in cut.items()}
@@ -261,7 +272,6 @@ def convert(
     )
     if voxel_size is None and not _sized(volume):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
-    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
     build = Build(plan, shifted(source, shift), target, method, threads)
     if dry_run:
         check_free(target, overwrite=overwrite or (record is not None and record.saved))
@@ -274,7 +284,8 @@ def convert(
     watch = None if volume is None or record is None else Watch(volume, record)
     runner = choose_runner(processes, client)
     build.run(progress=progress, verb="Converting", journal=record, runner=runner, collect=watch)
-    finish(target, **({} if watch is None else watch.end()))
+    damaged = {} if watch is None else watch.end()
+    finish(target, **damaged, **proof.run(choose_runner(processes, client)))
     if record is not None:
         record.finish()
     return Volume(target.cloudpath)

@@ -1,85 +1,29 @@
-"""Comparing volumes, voxel by voxel: all of them, or a sample that is the same every time."""
+"""Comparing volumes, voxel by voxel or by checksums: all of them, or a sample that is the same every time."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.errors import CorruptChunkError, MissingChunkError, OptionError
+from volumekit.engine.copying import alike, compare
+from volumekit.errors import CorruptChunkError, ImageStackError, MissingChunkError, OptionError, ScaleUnavailableError
 from volumekit.model.bbox import Bbox
+from volumekit.model.boxes import Boxes
+from volumekit.ops.blocks import block_shape, voxel_bytes
+from volumekit.ops.ladder import PROGRAM_BYTES
+from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import box_inside
-from volumekit.ops.plan import Plan, Stage, Task, cut
+from volumekit.ops.plan import Plan, Stage, Task
 from volumekit.ops.run import run, thread_count
-from volumekit.ops.runners import Report
+from volumekit.ops.runners import Report, choose_runner
+from volumekit.ops.verification import Verification
 from volumekit.volume.volume import Volume
 
-BLOCK_BYTES = 16 << 20
-SHOWN = 10
-
-
-@dataclass
-class Verification:
-    """What a comparison found.
-
-    Attributes
-    ----------
-    source, target : str
-        What was compared.
-    mip : int
-        At which mip of the source.
-    blocks : int
-        Boxes there are.
-    compared : int
-        Boxes that were compared.
-    voxels : int
-        Voxels, times channels, that were compared.
-    different : int
-        Those that differ.
-    largest : float
-        Largest difference of two values.
-    boxes : list of Bbox
-        Boxes with differences, in voxels of the mip.
-    errors : list of str
-        What could not be read.
-    """
-
-    source: str
-    target: str
-    mip: int
-    blocks: int = 0
-    compared: int = 0
-    voxels: int = 0
-    different: int = 0
-    largest: float = 0.0
-    boxes: list[Bbox] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def equal(self) -> bool:
-        """Whether no voxel differs and all could be read."""
-        return not self.different and not self.errors
-
-    def __bool__(self) -> bool:
-        return self.equal
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        boxes = [[*box.minpt.tolist(), *box.maxpt.tolist()] for box in self.boxes]
-        return {**self.__dict__, "boxes": boxes, "equal": self.equal}
-
-    def __str__(self) -> str:
-        share = "" if self.compared == self.blocks else f" ({self.compared:,} of {self.blocks:,} boxes)"
-        if self.equal:
-            return f"equal: {self.voxels:,} voxels{share} of mip {self.mip}"
-        lines = [f"{self.different:,} of {self.voxels:,} voxels differ{share}, by {self.largest:g} at most"]
-        lines += [f"different: {box}" for box in self.boxes[:SHOWN]]
-        lines += [f"unreadable: {error}" for error in self.errors[:SHOWN]]
-        left = len(self.boxes) + len(self.errors) - len(lines) + 1
-        return "\n".join(lines + ([f"... and {left:,} more boxes"] if left > 0 else []))
+UNREADABLE = (MissingChunkError, CorruptChunkError, ImageStackError)
 
 
 def verify(
@@ -91,8 +35,12 @@ def verify(
     sample: float = 1.0,
     seed: int = 0,
     tolerance: float = 0,
+    checksums: bool = False,
+    memory: str | int = "1GB",
     jobs: int | None = None,
     progress: bool | None = None,
+    processes: int | None = None,
+    client: Any = None,
 ) -> Verification:
     """Compare two volumes.
 
@@ -103,17 +51,25 @@ def verify(
     box : Bbox or slices, optional
         Half-open, in voxels of the mip; default: all of the source.
     mip : int or sequence of float
-        At which level, by number or by voxel size. The other volume's level is that of the same voxel size.
+        At which level, by number or by voxel size. The other volume's level is that of the same number where both have
+        equally many, else that of the same voxel size, else the finest that reaches equally far.
     sample : float
         Which share of the boxes to compare; 1 is all.
     seed : int
         Chooses them.
     tolerance : float
         By how much values may differ, for lossy encodings.
+    checksums : bool
+        Whether to compare the stored chunks by size and CRC32C instead of decoding them; for volumes with the same
+        chunks and encoding, in shards or not. A chunk that is missing in both is equal.
+    memory : str or int
+        What the process may use.
     jobs : int, optional
         How many threads; default: one per core.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.
+    processes, client : int; dask.distributed.Client
+        As for `convert`.
 
     Returns
     -------
@@ -123,88 +79,132 @@ def verify(
     Raises
     ------
     OptionError
-        If they cannot be compared: other extents, numbers of channels or voxel sizes.
+        If they cannot be compared: other extents, numbers of channels or voxel sizes; with ``checksums`` other chunks.
     PermissionDeniedError, StorageError
         If something cannot be read.
     """
-    if not 0 < sample <= 1:
-        raise OptionError(f"sample is {sample!r}; it is a share, above 0 and at most 1")
     one, two = (v if isinstance(v, Volume) else Volume(v) for v in (src, dst))
     number = one.to_mip(mip)
-    level = one.levels[number]
-    other = two.to_mip(number if len(two.levels) == len(one.levels) else list(level.resolution))
-    part = box_inside(box, level.bounds)
-    _check_comparable(one, two, number, other, part)
-    found = Verification(one.cloudpath, two.cloudpath, number)
-    boxes = list(cut(part, _block(level.chunk, level.dtype.itemsize * level.channels)))
-    found.blocks = len(boxes)
-    chosen = np.random.default_rng(seed).permutation(len(boxes))[: max(1, round(sample * len(boxes)))]
-    tasks = tuple(Task(n, 0, boxes[at]) for n, at in enumerate(sorted(chosen.tolist())))
-    size = sum(int(task.box.volume()) for task in tasks) * level.channels * level.dtype.itemsize
-    plan = Plan((Stage(tasks, 1, size),), 1 << 40)
-    work = _Compare(one, two, number, other, tolerance, found)
-    run(plan, work, jobs=thread_count(jobs), progress=progress, verb="Verifying")
-    found.boxes.sort(key=lambda b: b.minpt.tolist())
-    return found
+    other = _other(one, number, two)
+    part = box_inside(box, one.levels[number].bounds)
+    work = Compare(one, two, number, other, tolerance=tolerance, checksums=checksums)
+    how: dict[str, Any] = {"jobs": thread_count(jobs), "progress": progress, "memory": parse_amount(memory)}
+    return work.run(part, sample=sample, seed=seed, runner=choose_runner(processes, client), **how)
 
 
-def _check_comparable(one: Volume, two: Volume, mip: int, other: int, part: Bbox) -> None:
-    a, b = one.levels[mip], two.levels[other]
-    if a.channels != b.channels:
-        raise OptionError(f"{a.channels} channels cannot be compared with {b.channels}", url=two.cloudpath)
-    if not b.bounds.contains_bbox(part):
-        raise OptionError(f"{part} reaches outside the other volume, {b.bounds}", url=two.cloudpath, box=part)
+def _other(one: Volume, mip: int, two: Volume) -> int:
+    """Return the mip of the other volume to compare with."""
+    if len(one.levels) == len(two.levels):
+        return mip
+    level = one.levels[mip]
+    try:
+        return two.to_mip(list(level.resolution))
+    except ScaleUnavailableError:
+        for number, found in enumerate(two.levels):
+            if found.bounds == level.bounds:
+                return number
+        raise
 
 
-def _block(chunk: tuple[int, ...], voxel: int) -> list[int]:
-    """Return the extent of the boxes to compare: whole chunks of the source."""
-    block = list(chunk[:3])
-    for axis in (0, 1, 2):
-        while 2 * block[0] * block[1] * block[2] * voxel <= BLOCK_BYTES:
-            block[axis] *= 2
-            if block[axis] >= 1024:
-                break
-    return block
+@dataclass(frozen=True)
+class Compare:
+    """Compares boxes of two levels; calling it does one task.
 
-
-@dataclass
-class _Compare:
-    """Compares boxes; calling it does one task."""
+    Attributes
+    ----------
+    one, two : Volume
+        What to compare.
+    mip, other : int
+        At which levels.
+    shift : tuple of int
+        What to add to coordinates of the first for those of the second, (x, y, z).
+    tolerance : float
+        By how much values may differ.
+    checksums : bool
+        Whether stored chunks are compared instead.
+    """
 
     one: Volume
     two: Volume
     mip: int
     other: int
-    tolerance: float
-    found: Verification
+    shift: tuple[int, int, int] = (0, 0, 0)
+    tolerance: float = 0
+    checksums: bool = False
 
-    def __call__(self, task: Task, report: Report) -> None:
+    def run(
+        self, part: Bbox, *, sample: float, seed: int, memory: int, jobs: int, progress: bool | None, runner: Any
+    ) -> Verification:
+        """Compare a box; parameters and errors as for `verify`."""
+        if not 0 < sample <= 1:
+            raise OptionError(f"sample is {sample!r}; it is a share, above 0 and at most 1")
+        self._check(part)
+        level = self.one.levels[self.mip]
+        voxel = voxel_bytes(level) + voxel_bytes(self.two.levels[self.other])
+        boxes = Boxes(level.bounds, block_shape(level, level.chunk[:3], voxel), part)
+        found = self._found(blocks=len(boxes))
+        chosen = np.random.default_rng(seed).permutation(len(boxes))[: max(1, round(sample * len(boxes)))]
+        tasks = tuple(Task(n, 0, boxes[at]) for n, at in enumerate(sorted(chosen.tolist())))
+        size = sum(int(task.box.volume()) for task in tasks) * voxel_bytes(level)
+        need = 3 * voxel * int(np.prod(boxes.shape))  # the voxels of both, and where they differ
+        plan = Plan((Stage(tasks, need, size),), max(0, memory - PROGRAM_BYTES))
+        how: dict[str, Any] = {"jobs": jobs, "progress": progress, "runner": runner, "verb": "Verifying"}
+        run(plan, self, collect=lambda task, seen: found.add(seen), **how)
+        found.sort()
+        return found
+
+    def _found(self, **facts: Any) -> Verification:
+        unit = "chunks" if self.checksums else "voxels"
+        return Verification(self.one.cloudpath, self.two.cloudpath, self.mip, unit, **facts)
+
+    def _check(self, part: Bbox) -> None:
+        a, b, url = self.one.levels[self.mip], self.two.levels[self.other], self.two.cloudpath
+        if a.channels != b.channels:
+            raise OptionError(f"{a.channels} channels cannot be compared with {b.channels}", url=url)
+        if not b.bounds.contains_bbox(part + self.shift):
+            raise OptionError(f"{part} reaches outside the other volume, {b.bounds}", url=url, box=part)
+        if self.checksums and not alike(self.one.array(self.mip), self.two.array(self.other)):
+            raise OptionError("their chunks are not the same or encoded in other ways; leave out checksums", url=url)
+
+    def __call__(self, task: Task, report: Report) -> Verification:
+        """Do one task, see `volumekit.ops.run.Work`; return what it found."""
+        found = self._found(compared=1)
         try:
-            a = self._read(self.one, self.mip, task.box)
-            b = self._read(self.two, self.other, task.box)
-        except (MissingChunkError, CorruptChunkError) as error:
-            self.found.errors.append(str(error))
-            self.found.compared += 1
-            return
-        self._note(task.box, a, b)
+            if self.checksums:
+                self._chunks(task.box, found, report)
+            else:
+                self._voxels(task.box, found, report)
+        except UNREADABLE as error:
+            found.errors.append(str(error))
+        return found
+
+    def _chunks(self, box: Bbox, found: Verification, report: Report) -> None:
+        for voxels, size, same in compare(self.one.array(self.mip), self.two.array(self.other), box):
+            found.chunks += 1
+            if not same:
+                found.different += 1
+                found.boxes.append(voxels)
+            report(size)
+
+    def _voxels(self, box: Bbox, found: Verification, report: Report) -> None:
+        a = np.asarray(self.one.download(box, self.mip, progress=False))
+        b = np.asarray(self.two.download(box + self.shift, self.other, progress=False))
+        found.voxels = a.size
+        found.different, found.largest = differences(a, b, self.tolerance)
+        if found.different:
+            found.boxes.append(box)
         report(a.nbytes)
 
-    def _read(self, volume: Volume, mip: int, box: Bbox) -> NDArray[Any]:
-        return np.asarray(volume.download(box, mip, progress=False))
 
-    def _note(self, box: Bbox, a: NDArray[Any], b: NDArray[Any]) -> None:
-        wrong = a != b
-        if a.dtype.kind == "f" and b.dtype.kind == "f":
-            wrong &= ~(np.isnan(a) & np.isnan(b))
-        off = 0.0
-        if wrong.any():
-            apart = np.abs(a[wrong].astype(np.float64) - b[wrong].astype(np.float64))
-            off, count = float(np.nanmax(apart, initial=0.0)), int(np.count_nonzero(~(apart <= self.tolerance)))
-        else:
-            count = 0
-        self.found.compared += 1
-        self.found.voxels += a.size
-        self.found.different += count
-        self.found.largest = max(self.found.largest, off)
-        if count:
-            self.found.boxes.append(box)
+def differences(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> tuple[int, float]:
+    """Return how many values differ by more than the tolerance, and the largest difference; NaN equals itself."""
+    wrong = a != b
+    if a.dtype.kind == "f" and b.dtype.kind == "f":
+        wrong &= ~(np.isnan(a) & np.isnan(b))
+    if not wrong.any():
+        return 0, 0.0
+    larger, smaller = np.maximum(a[wrong], b[wrong]), np.minimum(a[wrong], b[wrong])
+    exact = np.uint64 if larger.dtype.kind in "iub" else np.float64  # labels beyond 2**53 are no float64
+    apart = larger.astype(exact) - smaller.astype(exact)
+    count = np.count_nonzero(~(apart <= tolerance)) if tolerance else len(apart)
+    return int(count), float(np.nanmax(apart, initial=0))
