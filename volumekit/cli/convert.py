@@ -38,10 +38,10 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 @click.option("--png-level", type=click.IntRange(0, 9), help="Of png.")
 @click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
-@click.option("--format", type=FORMAT, help="precomputed, ome-zarr or zarr, whatever DST's name says.")
+@click.option("--format", type=FORMAT, help="precomputed, ome-zarr, zarr or n5, whatever DST's name says.")
 @click.option("--zarr-version", type=click.Choice(["2", "3"]), help="Of data in zarr; default: 3, OME-Zarr 0.5.")
 @click.option("--shard", type=COUNTS, help="Size of a shard, for zarr v3; default: a chunk a file.")
-@click.option("--compressor", help="For zarr: zstd (default), blosc, gzip, zlib, bz2, lz4, lzma or none; zstd:5.")
+@click.option("--compressor", help="For zarr and N5: zstd, blosc, gzip, bz2, lz4, lzma … or none; zstd:5.")
 @click.option("--empty-chunks", is_flag=True, default=None, help="Store chunks of nothing but zeros, too, in zarr.")
 @click.option("--first-new-level", type=int, help="Keep DST up to the level before; build this to --mips from it.")
 @click.option(
@@ -67,7 +67,7 @@ def command(
     """Turn an image stack or a volume into a chunked volume with a pyramid.
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
-    Precomputed volume, or OME-Zarr if its name ends in .zarr. With --first-new-level, SRC is not read.
+    Precomputed volume, OME-Zarr if its name ends in .zarr, N5 if in .n5. With --first-new-level, SRC is not read.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ FORMATS = Registry(
         "precomputed": "volumekit.formats.precomputed:Precomputed",
         "zarr": "volumekit.formats.zarr:Zarr",
         "ome-zarr": "volumekit.formats.zarr:OmeZarr",
+        "n5": "volumekit.formats.n5:N5",
         "stack": "volumekit.formats.stack:Stack",
     },
 )

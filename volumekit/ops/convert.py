@@ -88,7 +88,7 @@ def convert(
         A folder of images, a glob, a multi-page TIFF, any volume's URL, a `Volume` (its current mip), or an array
         (x, y, z) or (x, y, z, channel).
     dst : str or os.PathLike
-        Where to. It becomes OME-Zarr if its name ends in ``.zarr``, else Neuroglancer Precomputed.
+        Where to. It becomes OME-Zarr if its name ends in ``.zarr``, N5 if in ``.n5``, else Neuroglancer Precomputed.
     voxel_size : sequence of float, optional
         (x, y, z), in ``unit``. Default: the source's, or 1 nm if it has none.
     unit : {"nm", "um", "mm", "m"}
@@ -128,7 +128,7 @@ def convert(
         Extent of a shard, (x, y, z) voxels, of data in zarr v3: a multiple of the chunk's. Default: a chunk an object.
     compressor : str or Mapping, optional
         Of data in zarr: ``"zstd"`` (the default), ``"blosc"``, ``"gzip"``, ``"zlib"``, ``"bz2"``, ``"lz4"``, or
-        ``"lzma"``, with a level as in ``"zstd:5"`` and ``"blosc:zstd:5"``; or ``"none"``.
+        ``"lzma"``, with a level as in ``"zstd:5"`` and ``"blosc:zstd:5"``; or ``"none"``. Of N5 the same, usually gzip.
     empty_chunks : bool, optional
         Whether chunks of nothing but the fill value are stored in zarr; default: no.
     on_error : {"fail", "skip"}
@@ -154,7 +154,7 @@ def convert(
         that; ``src`` is not read. New levels are laid out as those that are there.
     fill_missing : bool, optional
         Whether missing chunks or images of the source count as background; default: as it was opened, or its rule.
-    format : {"precomputed", "ome-zarr", "zarr"}, optional
+    format : {"precomputed", "ome-zarr", "zarr", "n5"}, optional
         Format of the target, whatever its name says; ``zarr`` is an array by itself, without levels.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import TargetExistsError
+from volumekit.formats.n5 import N5
+from volumekit.formats.n5.extend import with_coarser_datasets
 from volumekit.formats.precomputed import Precomputed
 from volumekit.formats.precomputed.create import coarser_scale
 from volumekit.formats.zarr import OmeZarr
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 def can_grow(fmt: Format) -> bool:
     """Tell whether levels can be added to data of a format."""
-    return isinstance(fmt, Precomputed | OmeZarr)
+    return isinstance(fmt, Precomputed | OmeZarr) or (isinstance(fmt, N5) and bool(fmt.paths))
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Growth:
 
     def targets(self, **how: Any) -> list[Volume]:
         """Return the volumes that levels are built in, one after the other."""
-        if isinstance(self.drafts[0], OmeZarr):
-            refuse("ome-zarr", compress=how.pop("compress", None))
+        if isinstance(self.drafts[0], OmeZarr | N5):
+            refuse(self.drafts[0].name, compress=how.pop("compress", None))
             how["delete_black_uploads"] = True
         return [Volume(self.url, info=draft, **how) for draft in self.drafts]
 
@@ -84,7 +86,7 @@ def grow(volume: Volume, first: int, step: Factor, count: int, *, method: str, o
         If they hold data, and may not.
     """
     fmt = volume.array(first).fmt
-    if isinstance(fmt, OmeZarr):
+    if isinstance(fmt, OmeZarr | N5):
         return _grow_image(volume, fmt, first, step, count, method=method, overwrite=overwrite)
     info, keys = _describe(volume, first, step, count, overwrite=overwrite)
     found = [scale["key"] for scale in info["scales"]]
@@ -92,20 +94,24 @@ def grow(volume: Volume, first: int, step: Factor, count: int, *, method: str, o
 
 
 def _grow_image(
-    volume: Volume, fmt: OmeZarr, first: int, step: Factor, count: int, *, method: str, overwrite: bool
+    volume: Volume, fmt: OmeZarr | N5, first: int, step: Factor, count: int, *, method: str, overwrite: bool
 ) -> Growth:
     """Describe an image with coarser levels in place of all that were coarser before."""
     old = range(first + 1, len(volume.levels))
     for mip in old:
         _check_free(volume, mip, overwrite=overwrite)
-    documents = with_coarser(fmt, first, [step] * count, kept=range(first + 1), method=method)
-    drafts = tuple(parsed(OmeZarr, documents, choices) for choices in _positions(fmt))
+    how: dict[str, Any] = {"kept": range(first + 1), "method": method}
+    if isinstance(fmt, N5):
+        documents = with_coarser_datasets(fmt, first, [step] * count, **how)
+    else:
+        documents = with_coarser(fmt, first, [step] * count, **how)
+    drafts = tuple(parsed(type(fmt), documents, choices) for choices in _positions(fmt))
     keys = [level.key for level in drafts[0].levels[first + 1 :]]
     remove = [*dict.fromkeys([*keys, *(volume.levels[mip].key for mip in old)])]
     return Growth(volume.cloudpath, drafts, tuple(range(first, first + count + 1)), keys, remove)
 
 
-def _positions(fmt: OmeZarr) -> Iterator[bytes]:
+def _positions(fmt: OmeZarr | N5) -> Iterator[bytes]:
     """Yield choices that lead to every position on the further axes of an image, the current ones first."""
     chosen = json.loads(fmt.choices or b"{}")
     axes = [axis for axis in fmt.axes(fmt.levels[0]) if axis.position is not None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import OptionError
-from volumekit.volume.create import Description, ZarrOptions, refuse, storable
+from volumekit.volume.create import Description, options_of, refuse, storable
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def new_target(
         Where to.
     described : Description
         What it is.
-    kind : {"precomputed", "ome-zarr", "zarr"}
+    kind : {"precomputed", "ome-zarr", "zarr", "n5"}
         Its format.
     threads : int
         How many threads work.
@@ -116,14 +116,14 @@ def zarr_target(
         Where to.
     described : Description
         What it is.
-    kind : {"zarr", "ome-zarr"}
-        An array by itself, or an image.
+    kind : {"zarr", "ome-zarr", "n5"}
+        An array by itself, or an image, or a group of N5.
     threads : int
         How many threads work.
     fill : int or float
         What chunks that are not stored hold.
     zarr_version, shard, compressor
-        As for `ZarrOptions`; None: as usual.
+        As for `volumekit.volume.create.ZarrOptions`; None: as usual.
     empty_chunks : bool, optional
         Whether chunks of nothing but ``fill`` are stored.
 
@@ -132,11 +132,7 @@ def zarr_target(
     OptionError
         If it could not be stored.
     """
-    options = ZarrOptions(
-        zarr_version=3 if zarr_version is None else zarr_version,
-        shard=shard,
-        compressor="zstd" if compressor is None else compressor,
-        fill=fill,
-    )
-    fmt = described.in_zarr(kind, options, url.name.removesuffix(".zarr"))
+    fill = 0 if kind == "n5" else fill
+    options = options_of(kind, zarr_version=zarr_version, shard=shard, compressor=compressor, fill=fill)
+    fmt = described.in_arrays(kind, options, url.name.removesuffix(".zarr"))
     return Volume(str(url), info=fmt, parallel=threads, delete_black_uploads=not empty_chunks)

@@ -109,8 +109,10 @@ def raise_translated(
 def is_better_asked(error: BaseException) -> bool:
     """Tell whether TensorStore's error may be none for `Store.read`, or is explained better by it.
 
-    So are chunks that are missing, objects that are elsewhere, and refusals.
+    So are chunks that are missing, objects that are elsewhere, refusals, and blocks of N5 that say how long they are.
     """
+    if "varlength chunks not supported" in str(error):
+        return True
     answer = parse_answer(str(error))
     refused = answer is not None and answer.status in _REFUSED
     return refused or is_elsewhere(error) or isinstance(translate(error), MissingChunkError)

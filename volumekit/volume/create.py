@@ -1,4 +1,4 @@
-"""What a new volume is described by: the info of a precomputed volume, or the format of one in zarr."""
+"""What a new volume is described by: the info of a precomputed volume, or the format of one in zarr or N5."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from volumekit.errors import OptionError, UnsupportedError
 from volumekit.formats.base import Format
+from volumekit.formats.n5.array import DATA_TYPES as N5_DATA_TYPES
+from volumekit.formats.n5.create import create_n5
 from volumekit.formats.precomputed import DATA_TYPES, create_info
 from volumekit.formats.zarr.create import create_ome_zarr, create_zarr, describe_levels
 from volumekit.formats.zarr.layout import Layout
@@ -15,6 +17,7 @@ from volumekit.formats.zarr.values import NAMES
 from volumekit.model.url import URL
 
 ZARR = ("zarr", "ome-zarr")
+ARRAYS = (*ZARR, "n5")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class ZarrOptions:
         Extent of a shard, (x, y, z) voxels, a multiple of the chunk's; zarr v3 only. Default: a chunk an object.
     compressor : str or Mapping or None
         ``"zstd"``, ``"blosc"``, ``"gzip"``, ``"zlib"``, ``"bz2"``, ``"lz4"``, ``"lzma"``, with a level as in
-        ``"zstd:5"`` and ``"blosc:zstd:5"``; ``"none"``; or a configuration as the metadata have it.
+        ``"zstd:5"`` and ``"blosc:zstd:5"``; ``"none"``; or a configuration as the metadata have it. Of N5 usually gzip.
     fill : int or float
         What chunks that are not stored hold.
     """
@@ -57,6 +60,20 @@ class ZarrOptions:
                 raise OptionError(f"shard is {self.shard!r}; it is three integers (x, y, z)") from None
             shard = x, y, z
         return Layout(self.zarr_version, shard, self.compressor, self.fill)
+
+    def in_n5(self) -> str | Mapping[str, Any] | None:
+        """Return the compressor of blocks of N5.
+
+        Raises
+        ------
+        OptionError
+            If an option is given that N5 does not have.
+        """
+        if self.shard is not None:
+            raise OptionError("N5 has no shards; leave out shard, or choose zarr")
+        if self.fill != 0:
+            raise OptionError(f"blocks of N5 that are not stored hold zeros, not {self.fill}; choose zarr")
+        return self.compressor
 
 
 @dataclass(frozen=True)
@@ -112,13 +129,13 @@ class Description:
             **more,
         )
 
-    def in_zarr(self, kind: str, options: ZarrOptions, name: str = "") -> Format:
-        """Return the format of a volume in zarr.
+    def in_arrays(self, kind: str, options: ZarrOptions, name: str = "") -> Format:
+        """Return the format of a volume in zarr or N5.
 
         Parameters
         ----------
-        kind : {"zarr", "ome-zarr"}
-            An array by itself, or an image with its levels.
+        kind : {"zarr", "ome-zarr", "n5"}
+            An array by itself, or an image with its levels, or a group of N5.
         options : ZarrOptions
             How it is laid out.
         name : str
@@ -139,8 +156,10 @@ class Description:
             max_mip=self.max_mip,
             factor=self.factor,
         )
+        method = self.method if self.max_mip else None
+        if kind == "n5":
+            return create_n5(levels, compressor=options.in_n5(), layer_type=self.layer_type, name=name, method=method)
         if kind == "ome-zarr":
-            method = self.method if self.max_mip else None
             return create_ome_zarr(levels, options.layout(), layer_type=self.layer_type, name=name, method=method)
         if len(levels) > 1:
             raise OptionError("a zarr array has one level; choose the format ome-zarr for a pyramid")
@@ -172,26 +191,44 @@ def describe(url: URL, described: Description, *, precomputed: Mapping[str, Any]
         return described.info(**precomputed)
     usual = {"encoding": "raw", "sharding": False}
     refuse(kind, **{name: value for name, value in precomputed.items() if value != usual.get(name)})
-    options = ZarrOptions(**{name: value for name, value in zarr.items() if value is not None})
-    return described.in_zarr(kind, options, url.name.removesuffix(".zarr"))
+    options = options_of(kind, **zarr)
+    return described.in_arrays(kind, options, url.name.removesuffix(".zarr"))
+
+
+def options_of(kind: str, **given: Any) -> ZarrOptions:
+    """Return the options of data in zarr or N5; None where they are as usual.
+
+    Raises
+    ------
+    OptionError
+        If N5 has no such option.
+    """
+    if kind == "n5":
+        refuse(kind, zarr_version=given.get("zarr_version"), shard=given.get("shard"))
+    usual = {"compressor": "gzip"} if kind == "n5" else {}
+    return ZarrOptions(**{**usual, **{name: value for name, value in given.items() if value is not None}})
 
 
 def new_format(url: URL) -> str:
-    """Return the format that new data at a URL get: what it says, ``ome-zarr`` by a name that ends in ``.zarr``.
+    """Return the format that new data at a URL get: what it says, ``ome-zarr`` and ``n5`` by a name's ending.
 
     Raises
     ------
     UnsupportedError
         If nothing here makes data of that format.
     """
-    name = url.format or ("ome-zarr" if url.path.lower().endswith(".zarr") else "precomputed")
-    if name not in ("precomputed", *ZARR):
-        raise UnsupportedError(f"{name} data cannot be made here; choose precomputed, ome-zarr or zarr", url=str(url))
+    endings = {".zarr": "ome-zarr", ".n5": "n5"}
+    name = url.format or next((f for e, f in endings.items() if url.path.lower().endswith(e)), "precomputed")
+    if name not in ("precomputed", *ARRAYS):
+        known = ", ".join(("precomputed", *ARRAYS))
+        raise UnsupportedError(f"{name} data cannot be made here; choose one of {known}", url=str(url))
     return name
 
 
 def storable(kind: str) -> tuple[str, ...]:
     """Return the data types that a format stores."""
+    if kind == "n5":
+        return N5_DATA_TYPES
     return NAMES if kind in ZARR else DATA_TYPES
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from volumekit.errors import MetadataError, OptionError
 from volumekit.formats.arrays import ArrayFormat
 from volumekit.formats.base import Format
+from volumekit.formats.n5 import N5
 from volumekit.formats.precomputed.info import load_info
 from volumekit.formats.zarr.rooted import Rooted
 from volumekit.model.notation import parse_chunk_name
@@ -23,6 +24,7 @@ _SHARD = re.compile(r"[0-9a-f]+\.(?:shard|index|data)")
 _ZARR_CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*|c")
 _ZARR_NODES = ("zarr.json", ".zarray", ".zgroup")
 _ZARR_NOTES = (".zattrs", ".zmetadata")
+_N5_NODE = "attributes.json"
 
 ROOT = "."
 """Stands for the chunks of an array that is the dataset itself."""
@@ -191,8 +193,66 @@ class ZarrPlace(Place):
             yield from list(store.list(f"{folder.strip('/')}/"))
 
 
+class N5Place(Place):
+    """A container of N5: everything in the folders of its root that have attributes.
+
+    Parameters
+    ----------
+    path : str
+        Folder of the dataset or group; empty or ends in ``/``.
+    """
+
+    closed = True
+
+    def __init__(self, path: str = "") -> None:
+        self._path, self._zarr = path, ZarrPlace(path)
+
+    def _attributes(self, store: Store) -> Mapping[str, Any] | None:
+        value = store.read(self._path + _N5_NODE).result()
+        try:
+            found = None if value is None else json.loads(value.data)
+        except (ValueError, RecursionError):
+            return {"damaged": True}
+        return found if found is None or isinstance(found, dict) else {"damaged": True}
+
+    def present(self, store: Store) -> bool:
+        """Tell whether there are attributes that are more than the note of a job of ours, or levels, or other data."""
+        attributes = self._attributes(store)
+        if attributes is not None and not (set(attributes) == {"volumekit"} and self.unfinished(store)):
+            return True
+        return store.read(f"{self._path}s0/{_N5_NODE}").result() is not None or self._zarr.present(store)
+
+    def notes(self, store: Store) -> Provenance:
+        """Return the provenance in the attributes of the root."""
+        own = (self._attributes(store) or {}).get("volumekit")
+        found = own.get("provenance") if isinstance(own, Mapping) else None
+        try:
+            return Provenance.from_json(found) if isinstance(found, Mapping) else Provenance()
+        except MetadataError:
+            return Provenance()
+
+    def folders(self, store: Store) -> list[str]:
+        """Return the folders in the root that have attributes in them, and `ROOT` if the root has blocks itself."""
+        if not store.listable:
+            return []
+        keys = [key for key in store.list() if key.rsplit("/", 1)[-1] == _N5_NODE and "/" in key]
+        root = [ROOT] if "dimensions" in (self._attributes(store) or {}) else []
+        return [*dict.fromkeys(key.partition("/")[0] for key in keys), *root, *self._zarr.folders(store)]
+
+    def unlist(self, store: Store) -> None:
+        """Remove the attributes of the root and of the finest level."""
+        store.commit(dict.fromkeys((_N5_NODE, f"s0/{_N5_NODE}"))).result()
+        self._zarr.unlist(store)
+
+    def chunks(self, store: Store, folder: str) -> Iterator[str]:
+        """Yield everything in a folder; of the root, what is named like a block."""
+        yield from self._zarr.chunks(store, folder)
+
+
 def place_of(fmt: Format) -> Place:
     """Return what a format keeps where."""
+    if isinstance(fmt, N5):
+        return N5Place(fmt.path)
     if not isinstance(fmt, ArrayFormat):
         return PrecomputedPlace()
     return ZarrPlace(fmt.path if isinstance(fmt, Rooted) else "")

@@ -216,7 +216,7 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         array : array-like
             (x, y, z) or (x, y, z, channel). Booleans are stored as uint8, except in zarr.
         url : str or os.PathLike
-            Where to. It becomes OME-Zarr if its name ends in ``.zarr``, else Neuroglancer Precomputed.
+            Where to. OME-Zarr if its name ends in ``.zarr``, N5 if in ``.n5``, else Neuroglancer Precomputed.
         resolution : sequence of float
             Voxel size in nm, (x, y, z).
         voxel_offset : sequence of int
@@ -225,10 +225,10 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
             As for `create_new_info`. Coarser levels are described but hold nothing yet.
         layer_type : {"image", "segmentation"}
             What the voxels mean.
-        format : {"precomputed", "ome-zarr", "zarr"}, optional
+        format : {"precomputed", "ome-zarr", "zarr", "n5"}, optional
             Format, whatever the name says; ``zarr`` is an array by itself, without levels.
         zarr_version, shard, compressor
-            Of data in zarr, as for `volumekit.convert`. Chunks of nothing but zeros are not stored there.
+            Of data in zarr and N5, as for `volumekit.convert`. Chunks of nothing but zeros are not stored there.
         compress, progress
             As for `Volume`.
         info : dict or Format, optional

@@ -82,7 +82,7 @@ class OmeZarr(Rooted):
             raise found[0] if isinstance(found[0], Exception) else MetadataError("no levels", key=group.document)
         multiscale = multiscale.of_rank(len(arrays[0].shape))
         roles, channel = _roles(arrays[0], multiscale, group, choices)
-        layers = _Pyramid(group, multiscale, roles, found).layers()
+        layers = Pyramid(group, multiscale, roles, found).layers()
         kind = "segmentation" if _is_label(group) and arrays[0].dtype.kind in "iu" else "image"
         made = cls(kept(have), layers, kind, group=group, multiscale=multiscale, channel=channel)
         made.choices = have.get(AT)
@@ -159,7 +159,7 @@ def _float(value: Fraction) -> float:
         return 1.0
 
 
-class _Pyramid:
+class Pyramid:
     """The levels of an image, each checked against the finest one.
 
     Parameters
