@@ -23,6 +23,7 @@ PAGES = [
     "docs/cache.md",
     "docs/convert.md",
     "docs/doctor.md",
+    "docs/n5.md",
     "docs/serve.md",
     "docs/sharding.md",
     "docs/storage.md",

@@ -203,4 +203,4 @@ def _named(given: str) -> Document:
     level = {"blosc": "clevel", "bzip2": "blockSize", "xz": "preset", "lz4": "blockSize"}.get(name, "level")
     if len(words) > 1 or not all(word.lstrip("-").isdecimal() for word in words) or (words and name == "raw"):
         raise OptionError(f"compressor is {given!r}; it is one of {', '.join(TYPES)}, with a level as zstd:5")
-    return {**found, **{level: int(word) for word in words}}
+    return {**found, level: int(words[0])} if words else found

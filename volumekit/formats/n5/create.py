@@ -1,8 +1,8 @@
 """Making new N5 groups; nothing is stored here.
 
-They say where they lie in all the ways that readers look for: COSEM's ``multiscales`` and ``transform``, n5-viewer's
-``scales``, ``downsamplingFactors`` and ``pixelResolution``, and ``axes``, ``units`` and ``resolution`` as TensorStore and
-Neuroglancer have them.
+They say where they lie in all the ways that readers look for: ``multiscales`` and ``transform`` (COSEM), ``scales``,
+``downsamplingFactors`` and ``pixelResolution`` (n5-viewer), ``axes``, ``units`` and ``resolution`` (TensorStore,
+Neuroglancer).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def dataset_document(level: Level, finest: Level, compression: Mapping[str, Any]
 
 
 def transform_document(level: Level, finest: Level) -> Document:
-    """Return scale and translation of a level, slowest axis first; voxels of the finest one are centred on multiples."""
+    """Return scale and translation of a level, slowest axis first; voxels of the finest are centred on multiples."""
     pairs = [[exact(n) for n in row] for row in zip(level.offset, level.resolution, finest.resolution, strict=True)]
     translation = [float(low * size + (size - fine) / 2) for low, size, fine in pairs]
     return {
