@@ -1,4 +1,4 @@
-"""Damaged chunks and objects: each must be refused or decode to the right shape, quickly.
+"""Damaged chunks and objects: each must be refused or decode to the right shape, quickly and in little memory.
 
 python -m benchmarks.campaigns.codec_mutations --count 2000 --seed 1
 """
@@ -6,81 +6,144 @@ python -m benchmarks.campaigns.codec_mutations --count 2000 --seed 1
 from __future__ import annotations
 
 import argparse
-import faulthandler
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from volumekit.codecs import get_codec
+from benchmarks.campaigns.mutants import ROOT, poison, supervise, table
+from volumekit.codecs import CODECS, get_codec
+from volumekit.codecs.base import Codec
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
 from volumekit.errors import CorruptChunkError
 from volumekit.model.level import CodecSpec
 
-SECONDS = 5.0
-"""Longest time that one damaged input may take."""
+GOLDEN = ROOT / "tests" / "golden" / "codecs"
+CHOSEN = (
+    "raw_uint8_1_cloudvolume.raw", "raw_uint64_3_cloudvolume.raw", "jpeg_1_24x12_pillow.jpg",
+    "jpeg_1_quality50_cloudvolume.jpg", "jpeg_3_420_pillow.jpg", "jpeg_3_progressive_pillow.jpg",
+    *(f"png_uint8_{n}_level9_imagecodecs.png" for n in (1, 2, 3, 4)),
+    *(f"png_uint16_{n}_level1_imagecodecs.png" for n in (1, 2, 3, 4)),
+    "jxl_1_100_5_4_cloudvolume.jxl", "jxl_1_40_7_2_cloudvolume.jxl", "jxl_3_85_imagecodecs.jxl",
+    "jxl_4_100_imagecodecs.jxl", "cseg_uint32_tensorstore.cseg", "cseg_uint64_tensorstore.cseg",
+    "cseg_uint32_odd_blocks_tensorstore.cseg", "cseg_uint64_1_64x64x64_cloudvolume.cseg",
+    "compresso_uint8_8x8x1_4_index.cpso", "compresso_uint64_4x4x1_4.cpso", "compresso_uint32_3x5x2_6.cpso",
+    "crackle_uint8_order0_pins0.ckl", "crackle_uint64_order3_pins0.ckl", "crackle_uint32_order0_pins1.ckl",
+    "crackle_uint32_order3_pins2.ckl", "crackle_uint64_crowded.ckl", "fpzip_float32_1_0.fpz",
+    "fpzip_float32_3_16.fpz", "fpzip_float64_1_0.fpz", "fpzip_float64_3_24.fpz", "kempressed_1_cloudvolume.fpz",
+    "kempressed_3_cloudvolume.fpz", "zfpc_float32_1_1111.zfpc", "zfpc_float64_3_1100.zfpc", "zfpc_int64_1_1110.zfpc",
+    "zfpc_float32_3_1110_rate12.zfpc", "zfpc_float32_1_1110_tolerance0.01.zfpc", "npz_float32_3_F_cloudvolume.npz",
+    "npz_uint16_1_C_cloudvolume.npz", "npz_uint8_1_cloudvolume.npz",
+)  # fmt: skip
+"""Golden chunks, of every encoding and of its ways."""
 
-_SHAPE = (19, 13, 11)
-_BLOCKS = {"compressed_segmentation_block_size": (8, 8, 8)}
+LARGE = (64, 64, 64)
+_CHECKSUMMED = ("crackle", "npz", "npz_uint8", "gzip", "xz", "bz2")
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Good bytes and what reads them; ``read`` raises AssertionError if the answer has a wrong shape."""
+class Damaged:
+    """Good bytes and what reads them, which gives the same bytes each time it reads the same ones."""
 
     name: str
-    data: bytes
-    read: Callable[[bytes], None]
+    data: Callable[[], bytes]
+    read: Callable[[bytes], bytes]
+    megabytes: float = 16
+
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[np.random.Generator | None], str]]:
+        """See `benchmarks.campaigns.mutants.Subject`; checksums never let other voxels through."""
+        data = self.data()
+        good = self.read(data)
+        exact = self.name.partition(" ")[0] in _CHECKSUMMED
+
+        def attempt(random: np.random.Generator | None) -> str:
+            damaged = data if random is None else mutate(data, random)
+            try:
+                poison(0xA5)
+                first = self.read(damaged)
+                poison(0x5A)
+                second = self.read(damaged)
+            except CorruptChunkError:
+                return "refused"
+            if second != first:
+                raise AssertionError("decodes to what happened to be in memory")
+            if exact and first != good:
+                raise AssertionError("decodes to other voxels, in spite of its checksum")
+            return "decoded"
+
+        yield attempt
 
 
-@dataclass
-class Result:
-    """What became of the mutants of one subject; ``failures`` should be empty."""
-
-    decoded: int = 0
-    refused: int = 0
-    slowest: float = 0.0
-    failures: list[str] = field(default_factory=list)
+def subjects() -> list[Damaged]:
+    """Return golden chunks of every encoding, a large chunk of each, and an object of every compression."""
+    rows = {row["file"]: row for row in json.loads((GOLDEN / "manifest.json").read_text())["chunks"]}
+    found = [_golden(rows[name]) for name in CHOSEN]
+    return found + [_large(encoding) for encoding in CODECS] + [_object(method) for method in SUFFIXES]
 
 
-def subjects() -> list[Subject]:
-    """Return one subject per codec, data type and number of channels, and one per compression."""
-    found = [_chunk("raw", dtype, channels) for dtype, channels in (("uint8", 1), ("uint64", 3))]
-    found += [_chunk("jpeg", "uint8", channels) for channels in (1, 3)]
-    found += [_chunk("png", dtype, channels) for dtype in ("uint8", "uint16") for channels in (1, 2, 3, 4)]
-    found += [
-        _chunk("compressed_segmentation", dtype, channels, _BLOCKS)
-        for dtype in ("uint32", "uint64")
-        for channels in (1, 2)
-    ]
-    return found + [_object(method) for method in SUFFIXES]
+def _golden(row: dict[str, Any]) -> Damaged:
+    codec = get_codec(CodecSpec(row["codec"], row["settings"]))
+    read = _reader(codec, tuple(row["shape"]), np.dtype(row["dtype"]))
+    return Damaged(f"{row['codec']} {Path(row['file']).stem}", (GOLDEN / row["file"]).read_bytes, read)
 
 
-def _chunk(encoding: str, dtype: str, channels: int, settings: dict[str, Any] | None = None) -> Subject:
-    codec = get_codec(CodecSpec(encoding, settings or {}))
-    shape, kind = (*_SHAPE, channels), np.dtype(dtype)
-    x, y, z, c = np.indices(shape)
-    data = codec.encode(((x // 3 * 40 + y // 2 * 9 + z * 5 + c) % 251).astype(kind))
+def _large(encoding: str) -> Damaged:
+    settings = {"compressed_segmentation_block_size": (8, 8, 8)} if encoding == "compressed_segmentation" else {}
+    codec = get_codec(CodecSpec(encoding, settings))
+    dtype = next(np.dtype(n) for n in ("uint8", "uint32", "float32") if not codec.supports(np.dtype(n), 1))
+    return Damaged(f"{encoding} large", lambda: codec.encode(_sample(dtype)), _reader(codec, (*LARGE, 1), dtype), 48)
 
-    def read(damaged: bytes) -> None:
-        chunk = codec.decode(damaged, shape, kind)
+
+def _sample(dtype: np.dtype[Any]) -> NDArray[Any]:
+    x, y, z, c = np.indices((*LARGE, 1))
+    if dtype.kind == "f":
+        return np.asfortranarray((1 + np.sin(x / 9) * np.cos(y / 7 + z / 20 + c)) / 2).astype(dtype)
+    noise = np.random.default_rng(4).random(x.shape) < 0.01
+    return np.asfortranarray((x // 9 * 40 + y // 7 * 9 + z // 5 * 5 + 3 * noise) % 251).astype(dtype)
+
+
+def _reader(codec: Codec, shape: Any, dtype: np.dtype[Any]) -> Callable[[bytes], bytes]:
+    """Return what decodes a chunk, and asks for its labels where they are not decoded."""
+
+    def read(damaged: bytes) -> bytes:
+        try:
+            chunk = codec.decode(damaged, shape, dtype)
+        except CorruptChunkError:
+            _labels(codec, damaged, shape, dtype)
+            raise
         assert chunk.shape == shape, f"shape {chunk.shape}"
-        assert chunk.dtype == kind, f"dtype {chunk.dtype}"
-        chunk.sum()
+        assert chunk.dtype == dtype, f"dtype {chunk.dtype}"
+        _labels(codec, damaged, shape, dtype)
+        return chunk.tobytes()
 
-    return Subject(f"{encoding} {dtype} x{channels}", data, read)
+    return read
 
 
-def _object(method: str) -> Subject:
+def _labels(codec: Codec, damaged: bytes, shape: Any, dtype: np.dtype[Any]) -> None:
+    if type(codec).labels is Codec.labels:
+        return
+    found = codec.labels(damaged, shape, dtype)
+    assert (found[1:] > found[:-1]).all(), "labels are not sorted"
+    for label in (*found[:2].tolist(), 12345):
+        where = codec.mask(damaged, label, shape, dtype)
+        assert (where.shape, where.dtype) == (shape, np.dtype(bool)), f"mask {where.shape}"
+
+
+def _object(method: str) -> Damaged:
     plain = np.random.default_rng(0).integers(0, 50, 4000, "u2").tobytes()
 
-    def read(damaged: bytes) -> None:
-        length = len(decompress(damaged, method, limit=2 * len(plain)))
-        assert length <= 2 * len(plain), f"{length} bytes"
+    def read(damaged: bytes) -> bytes:
+        found = decompress(damaged, method, limit=2 * len(plain))
+        assert len(found) <= 2 * len(plain), f"{len(found)} bytes"
+        return found
 
-    return Subject(method, compress(plain, method), read)
+    return Damaged(method, lambda: compress(plain, method), read)
 
 
 def mutate(data: bytes, random: np.random.Generator) -> bytes:
@@ -113,60 +176,16 @@ def _damage(data: bytearray, random: np.random.Generator) -> None:
             data[start : start + 1] = bytes([(data[start] if data else 0) ^ 1 << int(random.integers(8))])
 
 
-def run(count: int, seed: int) -> dict[str, Result]:
-    """Try mutants of every subject.
-
-    Parameters
-    ----------
-    count : int
-        Mutants per subject.
-    seed : int
-        Seed; the same one makes the same mutants.
-
-    Returns
-    -------
-    dict of str to Result
-        By subject. A failure names the number of the mutant.
-    """
-    results = {}
-    for subject in subjects():
-        subject.read(subject.data)
-        random, result = np.random.default_rng([seed, *subject.name.encode()]), Result()
-        for number in range(count):
-            _try(subject, mutate(subject.data, random), number, result)
-        results[subject.name] = result
-    return results
-
-
-def _try(subject: Subject, damaged: bytes, number: int, result: Result) -> None:
-    start = time.monotonic()
-    try:
-        subject.read(damaged)
-        result.decoded += 1
-    except CorruptChunkError:
-        result.refused += 1
-    except Exception as error:
-        result.failures.append(f"mutant {number}: {type(error).__name__}: {error}")
-    took = time.monotonic() - start
-    result.slowest = max(result.slowest, took)
-    if took > SECONDS:
-        result.failures.append(f"mutant {number}: took {took:.1f} s")
-
-
 def main() -> int:
     """Run a campaign and print a table; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=2000, help="mutants per subject")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="subjects whose name holds this")
     options = parser.parse_args()
-    faulthandler.enable()
-    results = run(options.count, options.seed)
-    print(f"{'':36}{'decoded':>9}{'refused':>9}{'failed':>8}{'slowest, ms':>13}")
-    for name, result in results.items():
-        counts = f"{result.decoded:9}{result.refused:9}{len(result.failures):8}{1e3 * result.slowest:13.1f}"
-        print(f"{name:36}{counts}")
-        for failure in result.failures[:5]:
-            print(f"    {failure}")
+    names = [[subject.name] for subject in subjects() if options.only in subject.name]
+    results = supervise("benchmarks.campaigns.codec_mutations", names, options.count, options.seed)
+    print(*table(results), sep="\n")
     return int(any(result.failures for result in results.values()))
 
 
