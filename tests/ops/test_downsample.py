@@ -9,7 +9,6 @@ import pytest
 import tifffile
 
 from volumekit import Volume, convert, downsample
-from volumekit.engine.array import LevelArray
 from volumekit.errors import (
     DatasetNotFoundError,
     MissingChunkError,
@@ -19,7 +18,7 @@ from volumekit.errors import (
 )
 from volumekit.ops import kernels
 from volumekit.ops.ladder import PROGRAM_BYTES
-from volumekit.storage.kvstore import KvStore
+from volumekit.storage.kvstore import FileStore, KvStore
 
 LOW = (-3, 5, 8)
 
@@ -92,10 +91,10 @@ def test_the_info_changes_only_at_the_end(volume, tmp_path, monkeypatch):
     before = (tmp_path / "v" / "info").read_bytes()
 
     def full(self, *args, **how):
-        raise NoSpaceError("No space left on device", url=self.store.url)
+        raise NoSpaceError("No space left on device", url=self.url)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LevelArray, "write", full)
+        patch.setattr(FileStore, "put", full)
         with pytest.raises(NoSpaceError, match=str(tmp_path)):
             downsample(volume)
     assert (tmp_path / "v" / "info").read_bytes() == before

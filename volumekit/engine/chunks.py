@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -52,8 +52,8 @@ class _Span(NamedTuple):
     whole: bool
 
 
-def parts(level: Level, low: Point, high: Point, step: Point) -> Iterator[Part]:
-    """Yield the chunks that hold voxels of a box, in the level's memory order.
+def parts(level: Level, low: Point, high: Point, step: Point, order: Sequence[int] = ()) -> Iterator[Part]:
+    """Yield the chunks that hold voxels of a box.
 
     Parameters
     ----------
@@ -61,10 +61,13 @@ def parts(level: Level, low: Point, high: Point, step: Point) -> Iterator[Part]:
         The level.
     low, high, step : tuple of int
         (x, y, z, channel); half-open, inside the bounds, every ``step``-th voxel from ``low`` on.
+    order : sequence of int, optional
+        Axes from the slowest to the fastest; default: the level's memory order.
     """
+    order = order or level.order
     origin, end = (*level.offset, 0), (*level.end, level.channels)
-    axes = [list(_spans(low[a], high[a], step[a], (origin[a], level.chunk[a], end[a]))) for a in level.order]
-    back = [level.order.index(a) for a in range(4)]
+    axes = [list(_spans(low[a], high[a], step[a], (origin[a], level.chunk[a], end[a]))) for a in order]
+    back = [order.index(a) for a in range(4)]
     for chosen in itertools.product(*axes):
         x, y, z, c = (chosen[place] for place in back)
         yield Part(

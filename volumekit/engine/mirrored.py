@@ -106,12 +106,12 @@ class MirroredArray(LevelArray):
             elif progress is not None:
                 progress(out.nbytes)
         except CorruptChunkError:  # in the mirror, or in the storage, which knows what to say then
-            self._mirror.forget(self._keys_between(low, high))
+            self._mirror.forget(self.keys_between(low, high))
             yield from self._base._read_directly(low, high, step, out, progress)
 
     def _read_copy(self, low: Point, high: Point, step: Point, out: NDArray[Any]) -> Unit[bool]:
         """Read from the mirror; tell whether all was there."""
-        if not self._mirror.holds(self._keys_between(low, high)):
+        if not self._mirror.holds(self.keys_between(low, high)):
             return False
         try:
             yield from self._copied.read(low, high, step, out=out)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from numpy.typing import NDArray
 
@@ -28,6 +29,12 @@ from volumekit.storage import forkguard
 from volumekit.storage.pages import PagesStore, open_bytes, stored_pages
 
 T = TypeVar("T")
+
+_known: WeakKeyDictionary[LevelArray, dict[int, TiffPage]] = WeakKeyDictionary()
+"""What headers said of planes that are read in parts, by level: of images stored as one block, which is short."""
+
+_MOST = 1 << 14
+"""Planes of a level that are known at most."""
 
 
 def reads_planes(array: LevelArray) -> bool:
@@ -57,6 +64,7 @@ def read_planes(
         images are then read, and compressed ones decoded, straight into it.
     threads : int, optional
         How many planes are decoded at once, by all calls with this number together; default: the level's threads.
+        0: the calling thread does it, one by one.
     skipped : callable, optional
         What to do about damaged images instead of raising.
 
@@ -77,6 +85,10 @@ def read_planes(
         raise ShapeError(f"the planes of {box} are {shape} {array.level.dtype}, not {out.shape} {out.dtype}")
     low = y.start - array.level.offset[1], x.start - array.level.offset[0]
     work = (functools.partial(planes.read, z.start + n, out[n], low) for n in range(shape[0]))
+    if threads == 0:
+        for step in work:
+            step()
+        return
     _run(threads or array.options.threads, work)
 
 
@@ -104,6 +116,7 @@ def check_planes(array: LevelArray, *, skipped: Skipped | None = None) -> int:
         If one cannot be read.
     """
     forkguard.check()
+    _known.pop(array, None)
     planes = _Planes(array, skipped)
     level = array.level
     numbers = range(level.offset[2], level.end[2])
@@ -117,12 +130,21 @@ class _Planes:
         self._skipped = skipped
         if not isinstance(array.fmt, Stack):
             raise TypeError(f"{array.fmt.name} data are no image stack")
-        self.array, self.fmt = array, array.fmt
+        self.array, self.fmt, self._known = array, array.fmt, _known.setdefault(array, {})
         # The index is read in the pool whose threads will wait for it, so it has to be there before they start.
         self._index = array.objects.pages(self.fmt.files[0]).result() if isinstance(array.objects, PagesStore) else None
 
     def page(self, z: int) -> Page | None:
         """Return the checked page of a plane, None if there is none."""
+        known = self._known.get(z)
+        if known is not None:
+            return known
+        page = self._checked(z)
+        if isinstance(page, TiffPage) and page.contiguous is not None and len(self._known) < _MOST:
+            self._known[z] = page.at(page.contiguous)
+        return page
+
+    def _checked(self, z: int) -> Page | None:
         name = self.fmt.file(z)
         if name is None:
             return None
@@ -169,6 +191,8 @@ class _Planes:
         try:
             with open_bytes(self.array.store, name) as source:
                 page.read(source, out, low)
+        except FileNotFoundError:  # it was there when its header was read
+            self._fill(z, out)
         except VolumekitError as error:
             error.url, error.key = error.url or self.array.store.url, error.key or name
             raise

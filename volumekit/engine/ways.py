@@ -160,8 +160,8 @@ class Ways:
         x, y, z = cells_touching(self.level.bounds, self.level.chunk[:3], box)
         return self.fmt.keys(self.level, (x, y, z, range(self.channel_cells)))
 
-    def _keys_between(self, low: Point, high: Point) -> Iterator[str]:
-        """Iterate over the keys of all chunks that touch a box inside the bounds."""
+    def keys_between(self, low: Point, high: Point) -> Iterator[str]:
+        """Iterate over the keys of all chunks that touch a box inside the bounds: channel fastest, then x, y, z."""
         corners = zip(low, high, (*self.level.offset, 0), self.level.chunk, strict=True)
         x, y, z, c = (range((a - o) // n, -(-(b - o) // n)) for a, b, o, n in corners)
         return self.fmt.keys(self.level, (x, y, z, c))
@@ -177,7 +177,7 @@ class Ways:
         if self._asks:
             return False
         if native is None and self._watched is not None:
-            return (yield from self._watched.read(self._keys_between(low, high), start))
+            return (yield from self._watched.read(self.keys_between(low, high), start))
         if native is None:
             return False
         try:

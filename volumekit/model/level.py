@@ -35,6 +35,13 @@ class CodecSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:  # hashes differ from process to process
+        return CodecSpec, (self.name, self.settings)
+
+    @functools.cached_property
+    def _hash(self) -> int:
         return hash((self.name, repr(sorted(self.settings.items()))))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from volumekit.ops.journal import Journal
-    from volumekit.ops.pyramid import Factor
+    from volumekit.ops.pyramid import Factor, Rows
     from volumekit.volume.volume import Volume
 
 
@@ -39,6 +39,8 @@ class Build:
         How to reduce.
     threads : int
         How many threads work.
+    unread : bool
+        Whether nobody reads these levels before all of them are built.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class Build:
     target: Volume
     method: str
     threads: int
+    unread: bool = True
 
     def __call__(self, task: Task, report: Report) -> dict[str, str]:
         """Do one task, see `volumekit.ops.run.Work`; return the damaged images, with what is wrong with them."""
@@ -61,6 +64,7 @@ class Build:
             method=self.method,
             threads=max(1, self.threads // together),
             report=report,
+            unread=self.unread,
         ).run()
         return damaged
 
@@ -96,6 +100,7 @@ def plan_levels(
     memory: int,
     threads: int,
     reading: int = 0,
+    rows: Rows | None = None,
 ) -> Plan:
     """Plan building levels.
 
@@ -117,6 +122,8 @@ def plan_levels(
         How many threads work.
     reading : int
         Bytes that reading the first level takes beside its voxels, by all tasks together.
+    rows : tuple of int, optional
+        Where reading the first level may be cut along y, if it comes from somewhere else; see `Input.rows`.
 
     Raises
     ------
@@ -132,6 +139,7 @@ def plan_levels(
         memory=memory,
         threads=threads,
         reading=reading,
+        rows=rows,
     )
     return ladder.plan()
 
@@ -161,8 +169,13 @@ def plan_reading(source: Input, threads: int, plan: Callable[[int], Plan]) -> tu
     OptionError
         If it cannot be done in so little memory, even one image at a time.
     """
-    if not isinstance(source, VolumeInput) or not source.scratch:
+    if not isinstance(source, VolumeInput):
         return plan(0), source
+    if not source.scratch:
+        found = plan(0)
+        first = found.stages[0]
+        strips = isinstance(first, Pass) and first.rows > 0  # then several threads read at the same time anyway
+        return found, replace(source, readers=0) if strips else source
     found, readers = plan(source.scratch), 1
     for more in range(2, threads + 1):
         try:

@@ -266,7 +266,8 @@ def convert(
         log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
         return Volume(target.cloudpath)
     cut = {name: value if record is None else record.plan[name] for name, value in cut.items()}
-    how: dict[str, Any] = {"copies": True, "method": method, **cut}
+    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
+    how: dict[str, Any] = {"copies": True, "method": method, "rows": shifted(source, shift).rows, **cut}
     plan, source = plan_reading(
         source, threads, lambda reading: plan_levels(target, range(count + 1), [step] * count, reading=reading, **how)
     )

@@ -124,8 +124,9 @@ def downsample(
         compress=compress,
     )
     cut = {name: record.plan[name] for name in cut}
+    how: dict[str, Any] = {"copies": False, "method": method, **cut}
     target = targets[0]
-    plan = plan_levels(target, grown.numbers, [step] * count, copies=False, method=method, **cut)
+    plan = plan_levels(target, grown.numbers, [step] * count, **how)
     if dry_run:
         return estimate(Build(plan, VolumeInput(target, first), target, method, threads)).times(len(targets))
     if not record.cleared:
@@ -135,8 +136,9 @@ def downsample(
         for key in grown.remove:
             place_of(array.fmt).remove(array.store, key)
         record.clear()
+    unread = not {level.key for level in volume.levels} & set(grown.keys)
     for number, part in enumerate(targets):
-        build = Build(plan.numbered(number), VolumeInput(part, first), part, method, threads)
+        build = Build(plan.numbered(number), VolumeInput(part, first), part, method, threads, unread)
         build.run(progress=progress, verb="Downsampling", journal=record, runner=choose_runner(processes, client))
     finish(target)
     record.finish()

@@ -14,6 +14,7 @@ from volumekit.engine.drive import run
 from volumekit.engine.planes import Skipped, read_planes, reads_planes
 from volumekit.errors import ShapeError, VolumekitError
 from volumekit.model.bbox import Bbox
+from volumekit.ops.pyramid import Rows
 from volumekit.ops.runners import Report
 from volumekit.volume.volume import Volume
 
@@ -38,6 +39,10 @@ class Input(Protocol):
     @property
     def channels(self) -> int:
         """Number of channels."""
+
+    @property
+    def rows(self) -> Rows | None:
+        """Where reading may be cut along y without anything being read or decoded twice; None: nowhere."""
 
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box.
@@ -66,7 +71,8 @@ class VolumeInput:
     scratch : int
         Of an image stack: bytes that decoding an image takes beside its voxels, see `engine.planes.check_planes`.
     readers : int, optional
-        Of an image stack: how many images are decoded at once, by all tasks together; default: one per thread.
+        Of an image stack: how many images are decoded at once, by all tasks together; default: one per thread. 0: the
+        calling thread reads them, one by one.
     fill_missing : bool, optional
         Whether missing chunks count as background; default: the volume's rule.
     damaged : dict, optional
@@ -95,6 +101,14 @@ class VolumeInput:
     def channels(self) -> int:
         """Number of channels."""
         return self.volume.levels[self.mip].channels
+
+    @property
+    def rows(self) -> Rows | None:
+        """Anywhere in images that are not decoded whole; else between chunks."""
+        if reads_planes(self.array()):
+            return None if self.scratch else (0, 1)
+        level = self.volume.levels[self.mip]
+        return level.offset[1], level.chunk[1]
 
     def array(self) -> LevelArray:
         """Return the level as the engine sees it."""
@@ -167,6 +181,11 @@ class ArrayInput:
         """Number of channels."""
         return int(self.array.shape[3])
 
+    @property
+    def rows(self) -> Rows:
+        """Anywhere."""
+        return 0, 1
+
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box, a few planes at a time."""
         low, high = box.minpt.tolist(), box.maxpt.tolist()
@@ -207,6 +226,12 @@ class ShiftedInput:
     def channels(self) -> int:
         """Number of channels."""
         return self.base.channels
+
+    @property
+    def rows(self) -> Rows | None:
+        """Where the other's may be cut, moved."""
+        rows = self.base.rows
+        return None if rows is None else (rows[0] + self.shift[1], rows[1])
 
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box."""

@@ -15,9 +15,11 @@ from volumekit.ops.pyramid import (
     SLABS,
     Factor,
     Pass,
+    Rows,
     Rung,
     column_bytes,
     corners,
+    strip_rows,
     superblock,
 )
 
@@ -51,6 +53,8 @@ class Ladder:
         How many threads work.
     reading : int
         Bytes that reading the first level takes beside its voxels, by all tasks together.
+    rows : tuple of int, optional
+        Where reading the first level may be cut along y, see `ops.inputs.Input.rows`.
     """
 
     levels: tuple[Level, ...]
@@ -61,6 +65,7 @@ class Ladder:
     memory: int
     threads: int
     reading: int = 0
+    rows: Rows | None = None
 
     @property
     def budget(self) -> int:
@@ -99,8 +104,9 @@ class Ladder:
             if step is not None:
                 _check_count(rungs[0], step)
                 tasks = tuple(Task(number + n, stage, box) for n, box in enumerate(cut(rungs[0].bounds, step)))
-                size = column_bytes(rungs, *step[:2], halo=halo, threads=self.threads)
-                made = Pass(tasks, size, 0, rungs, copies, halo)
+                rows = self._strips(rungs, *step[:2], copies=copies, halo=halo)
+                size = column_bytes(rungs, *step[:2], halo=halo, threads=self.threads, rows=rows)
+                made = Pass(tasks, size, 0, rungs, copies, halo, rows, self.threads)
                 read = sum(made.read_voxels(task.box) for task in tasks)
                 return replace(made, nbytes=read * rungs[0].voxel_bytes)
         raise self._too_little()
@@ -122,7 +128,8 @@ class Ladder:
         """Return the extent of a task: whole planes, else whole rows of superblocks, else some of a row."""
 
         def fits(x: int, y: int) -> bool:
-            return column_bytes(rungs, x, y, halo=halo, threads=self.threads) <= self.budget
+            rows = self._strips(rungs, x, y, copies=copies, halo=halo)
+            return column_bytes(rungs, x, y, halo=halo, threads=self.threads, rows=rows) <= self.budget
 
         low, high = corners(rungs[0].bounds)
         size = [b - a for a, b in zip(low, high, strict=True)]
@@ -135,6 +142,12 @@ class Ladder:
             return _whole(size[0], unit[0]), rows * unit[1], z
         columns = _most(lambda n: fits(n * unit[0], unit[1]), -(-size[0] // unit[0]))
         return (columns * unit[0], unit[1], z) if columns else None
+
+    def _strips(self, rungs: Sequence[Rung], x: int, y: int, *, copies: bool, halo: int) -> int:
+        """Return the rows of a pass's strips."""
+        level = self.levels[self.mips.index(rungs[0].mip)]
+        rows = self.rows if copies else (level.offset[1], level.chunk[1])
+        return 0 if halo else strip_rows(rungs, x, y, copies=copies, rows=rows, threads=self.threads)
 
     def _too_little(self) -> OptionError:
         wanted = math.ceil((PROGRAM_BYTES + self.reading + self._least()) / 10**6)

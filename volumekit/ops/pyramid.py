@@ -17,9 +17,14 @@ from volumekit.model.bbox import Bbox
 from volumekit.ops.plan import Stage, cut
 
 Factor = tuple[int, int, int]
+Rows = tuple[int, int]
+"""Where reading may be cut along y: a place, and the distance from each to the next."""
 
 WRITING_BYTES = 96 << 20
 """What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
+
+STRIP_BYTES = 16 << 20
+"""About what a strip holds: small enough for the processor's caches, large enough that calls are few."""
 
 SLABS = 16
 """A task goes through at least this many slabs where there are as many: starting one costs about half a slab's time."""
@@ -62,11 +67,17 @@ class Pass(Stage):
         Whether the level that is read is also written: it comes from somewhere else.
     halo : int
         How many neighbours of a cell's voxels, on each side, the method looks at.
+    rows : int
+        Rows along y of the strips that slabs are read, reduced and written by; 0: slabs are read whole.
+    workers : int
+        How many strips of a task are under way at once, at most.
     """
 
     rungs: tuple[Rung, ...]
     copies: bool
     halo: int = 0
+    rows: int = 0
+    workers: int = 1
 
     def steps(self, rung: int) -> Factor:
         """Return the factor from the rung before to this one."""
@@ -153,7 +164,40 @@ def superblock(rungs: Sequence[Rung], *, copies: bool) -> Factor:
     return x, y, z
 
 
-def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: int) -> int:
+def strip_rows(rungs: Sequence[Rung], x: int, y: int, *, copies: bool, rows: Rows | None, threads: int) -> int:
+    """Return the rows of the strips that a slab can be gone through by, 0 if it has to be read whole.
+
+    Strips are possible where neither chunks nor cells nor what is read reach from one into the next, and no planes are
+    carried over from one slab to the next. They pay where there are several for each thread.
+
+    Parameters
+    ----------
+    rungs : sequence of Rung
+        The pass.
+    x, y : int
+        Extent of the task, in voxels of the first rung.
+    copies : bool
+        As in `Pass`.
+    rows : tuple of int or None
+        As in `ops.inputs.Input.rows`.
+    threads : int
+        How many strips are under way at once.
+    """
+    first, (_, low_y, low_z), last = rungs[0], corners(rungs[0].bounds)[0], rungs[-1].factor
+    if rows is None or (low_y - rows[0]) % rows[1] or low_y % last[1] or low_z % last[2]:
+        return 0
+    unit = math.lcm(rows[1], first.chunk[1] if copies else 1)
+    if len(rungs) > 1:
+        unit = math.lcm(unit, rungs[1].factor[1])
+        if first.chunk[2] % rungs[1].factor[2] or rungs[1].chunk[2] * rungs[1].factor[2] % first.chunk[2]:
+            return 0
+    size = unit * x * min(first.chunk[2], _size(first, 2)) * first.voxel_bytes
+    units = -(-min(y, _size(first, 1)) // unit)
+    found = unit * max(1, min(STRIP_BYTES // size, units // (2 * threads)))
+    return found if -(-units * unit // found) > threads else 0
+
+
+def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: int, rows: int = 0) -> int:
     """Return the most memory a task of this extent needs.
 
     Parameters
@@ -165,14 +209,17 @@ def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: i
     halo : int
         As in `Pass`.
     threads : int
-        How many threads a kernel uses.
+        How many threads a kernel uses, or how many strips are under way at once.
+    rows : int
+        As in `Pass`.
     """
     first = rungs[0]
     slab = first.chunk[2] + (rungs[1].factor[2] - 1 if len(rungs) > 1 else 0)
     if halo:
         slab = min(rungs[1].chunk[2] * rungs[1].factor[2] + 2 * halo, _size(first, 2))
     wide = [_size_read(rungs, extent, axis, halo) for axis, extent in enumerate((x, y))]
-    total = 2 * math.prod(wide) * min(slab, _size(first, 2)) * first.voxel_bytes
+    under_way = threads * wide[0] * rows if rows else 2 * math.prod(wide)
+    total = under_way * min(slab, _size(first, 2)) * first.voxel_bytes
     for finer, rung in pairwise(rungs):
         cells = [min(-(-n // f) + 1, _size(rung, i)) for i, (n, f) in enumerate(zip(wide, rung.factor, strict=False))]
         thick = min(rung.chunk[2] + rung.factor[2] // finer.factor[2] - 1, _size(rung, 2))

@@ -1,24 +1,28 @@
 """One task of a pyramid: planes stream through the levels.
 
-A slab of the level that is read is as thick as a chunk. While the next one is being read, this one is written and
-reduced into the level above, whose planes collect until they are a chunk thick, and so on upward. Planes that a cell
-still needs when its slab is done are carried over to the next one. So each voxel is read once and each chunk written
-once, whole.
+A slab of the level that is read is as thick as a chunk. Where nothing reaches across, it is gone through in strips
+along x, several at a time: each is read, reduced and written before it leaves the processor's caches. Elsewhere, while
+the next slab is being read, this one is written and reduced. What it is reduced to collects in the level above until
+that is a chunk thick, and so on upward. Planes that a cell still needs when its slab is done are carried over to the
+next one. So each voxel is read once and each chunk written once, whole.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
 from volumekit.engine.drive import run
+from volumekit.engine.unread import write_unread, writes_plainly
 from volumekit.model.bbox import Bbox
 from volumekit.ops.inputs import Input
 from volumekit.ops.kernels import downsample, downsample_gaussian
@@ -84,9 +88,11 @@ class Stream:
     method : str
         How to reduce.
     threads : int
-        How many threads reduce.
+        How many threads work.
     report : callable
         Told of the bytes read; raises to stop the task.
+    unread : bool
+        Whether nobody reads these levels before all of them are built.
     """
 
     def __init__(
@@ -99,22 +105,29 @@ class Stream:
         method: str,
         threads: int,
         report: Report,
+        unread: bool = False,
     ) -> None:
         self.stage, self.task, self.source, self.method, self.threads = stage, task, source, method, threads
-        self._report, self._closed = report, threading.Event()
+        self._report, self._closed, self._lock = report, threading.Event(), threading.Lock()
         self.arrays = [target.array(rung.mip) for rung in stage.rungs]
         self.owned = [stage.owned(task.box, n) for n in range(len(stage.rungs))]
         self.region = stage.source(task.box)
+        self.plain = unread and all(map(writes_plainly, self.arrays[not stage.copies :]))
         self.end = [corners(stage.region(task.box, n))[1][2] for n in range(len(stage.rungs))]
 
     def run(self) -> None:
         """Do the task."""
         with ExitStack() as stack:
             self.reader = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="volumekit-read"))
-            self.writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="volumekit-write"))
+            writers = self.threads if self.plain else 1
+            self.writers = stack.enter_context(ThreadPoolExecutor(writers, thread_name_prefix="volumekit-write"))
             stack.callback(self._closed.set)  # called first: reading ahead ends before its thread is waited for
             if self.stage.halo:
                 self._filter()
+            elif self.stage.rows:
+                workers = min(self.threads, self.stage.workers)
+                self.workers = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="volumekit-strip"))
+                self._go_by_strips(workers)
             else:
                 self._stream()
 
@@ -122,7 +135,8 @@ class Stream:
         """Report bytes read, or 0 for nothing but the question whether to stop."""
         if self._closed.is_set():
             raise Stopped
-        self._report(count)
+        with self._lock:
+            self._report(count)
 
     def _check(self, _: int) -> None:
         self.report(0)
@@ -139,13 +153,64 @@ class Stream:
             base.stop = stop
             if number + 1 < len(slabs):
                 coming = self._read(slabs[number + 1], spare, stop - first)
-            writing = self._write(0) if self.stage.copies else None
+            writing = self._write(0) if self.stage.copies else []
             self._reduce(1)
-            if writing is not None:
-                writing.result()
+            _finish(writing)
             used = base.data
             base.carry(first, spare)
             spare = used
+
+    def _go_by_strips(self, workers: int) -> None:
+        """Go through slabs in strips; levels above the next one are built as elsewhere."""
+        (x, y, _), (x_end, y_end, _) = corners(self.region)
+        self.planes = [self._planes(n) for n in range(len(self.stage.rungs))]
+        shape = (x_end - x, self.stage.rows, *self.planes[0].data.shape[2:])
+        self.planes[0].data = self.arrays[0].empty((0, 0, 0, 0))
+        self.buffers: SimpleQueue[NDArray[Any]] = SimpleQueue()
+        for _ in range(workers):
+            self.buffers.put(self.arrays[0].empty(shape))
+        rows = [*range(y, y_end, self.stage.rows), y_end]
+        for low, high in self._slabs():
+            strips = [Bbox((x, a, low), (x_end, b, high)) for a, b in pairwise(rows)]
+            under_way = [self.workers.submit(self._strip, strip) for strip in strips]
+            self._warm_up()
+            _finish(under_way)
+            self._collect(high)
+
+    def _strip(self, box: Bbox) -> None:
+        """Read a strip, reduce it and write it."""
+        self.report(0)
+        buffer, (x, y, z) = self.buffers.get(), box.size().tolist()
+        try:
+            voxels = buffer[:x, :y, :z]
+            self.source.read(box, voxels, self.report)
+            if len(self.stage.rungs) > 1:
+                self._cells_of_strip(voxels, box)
+            if self.stage.copies:
+                part, origin = box.intersection(self.owned[0]), corners(box)[0]
+                low, high = corners(part)
+                inside = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, origin, strict=True))
+                self._save(0, (low[0], low[1], low[2]), (high[0], high[1], high[2]), voxels[inside])
+        finally:
+            self.buffers.put(buffer)
+
+    def _cells_of_strip(self, voxels: NDArray[Any], box: Bbox) -> None:
+        coarser, steps, (low, high) = self.planes[1], self.stage.steps(1), corners(box)
+        (_, y, z), (_, y_end, z_end) = (
+            [a // f for a, f in zip(low, steps, strict=True)],
+            [-(-b // f) for b, f in zip(high, steps, strict=True)],
+        )
+        out = coarser.part(z, z_end)[:, y - coarser.low[1] : y_end - coarser.low[1]]
+        downsample(voxels, steps, method=self.method, origin=low, out=out)
+
+    def _collect(self, stop: int) -> None:
+        """Pass the next level on if the slab that ends at ``stop`` made a chunk full."""
+        if len(self.stage.rungs) == 1:
+            return
+        coarser = self.planes[1]
+        coarser.stop = self.end[1] if stop == self.end[0] else stop // self.stage.steps(1)[2]
+        if coarser.stop in (self.end[1], self._boundary(1, coarser.stop - 1)):
+            self._pass_on(1)
 
     def _warm_up(self) -> None:
         """Load the kernels while the first slab is being read."""
@@ -223,27 +288,39 @@ class Stream:
         """Write a level's planes, reduce them, and keep what is still needed."""
         writing = self._write(n)
         self._reduce(n + 1)
-        writing.result()
+        _finish(writing)
         planes = self.planes[n]
         planes.carry(self._first_needed(n, planes.stop), planes.data)
 
-    def _write(self, n: int) -> Future[None]:
+    def _write(self, n: int) -> list[Future[None]]:
         """Start writing the planes of a level that this task owns and has not written yet."""
         planes, (low, high) = self.planes[n], corners(self.owned[n])
         start, stop = max(planes.written, low[2]), min(planes.stop, high[2])
         planes.written = planes.stop
         if start >= stop:
-            return self.writer.submit(_nothing)
+            return []
         x, y = (slice(a - o, b - o) for a, b, o in zip(low[:2], high[:2], planes.low[:2], strict=True))
         voxels = planes.part(start, stop)[x, y]
         return self._store(n, (low[0], low[1], start), (high[0], high[1], stop), voxels)
 
-    def _store(
-        self, n: int, low: tuple[int, int, int], high: tuple[int, int, int], voxels: NDArray[Any]
-    ) -> Future[None]:
+    def _store(self, n: int, low: Factor, high: Factor, voxels: NDArray[Any]) -> list[Future[None]]:
+        """Start writing whole chunks, some rows of them by each thread."""
+        parts = self.threads if self.plain else 1
+        step = -(-(high[1] - low[1]) // self.stage.rungs[n].chunk[1] // parts) * self.stage.rungs[n].chunk[1]
+        return [
+            self.writers.submit(
+                self._save, n, (low[0], a, low[2]), (high[0], b, high[2]), voxels[:, a - low[1] : b - low[1]]
+            )
+            for a, b in pairwise([*range(low[1], high[1], step), high[1]])
+        ]
+
+    def _save(self, n: int, low: Factor, high: Factor, voxels: NDArray[Any]) -> None:
         array = self.arrays[n]
-        unit = array.write((*low, 0), (*high, array.level.channels), voxels, progress=self._check)
-        return self.writer.submit(run, unit)
+        ends = (*low, 0), (*high, array.level.channels)
+        if self.plain:
+            write_unread(array, *ends, voxels, progress=self._check)
+        else:
+            run(array.write(*ends, voxels, progress=self._check))
 
     def _filter(self) -> None:
         """Compute one level by a method that looks at neighbours: each slab is read with its halo."""
@@ -259,7 +336,7 @@ class Stream:
                 for a, b, p, q, f in zip(low, high, start, stop, steps, strict=True)
             ]
             made = downsample_gaussian(voxels, steps, origin=start, halo=halo, threads=self.threads)
-            self._store(1, (low[0], low[1], low[2]), (high[0], high[1], high[2]), made).result()
+            _finish(self._store(1, (low[0], low[1], low[2]), (high[0], high[1], high[2]), made))
 
     def _read_new(self, box: Bbox) -> NDArray[Any]:
         array = self.arrays[0]
@@ -269,5 +346,12 @@ class Stream:
         return voxels
 
 
-def _nothing() -> None:
-    """Do nothing, as a future."""
+def _finish(work: Sequence[Future[None]]) -> None:
+    """Wait for all of it; after an error nothing of it is started any more."""
+    try:
+        wait(work, return_when=FIRST_EXCEPTION)
+    finally:
+        for future in work:
+            future.cancel()
+    for future in sorted(work, key=Future.cancelled):  # what was cancelled comes behind the error that is why
+        future.result()

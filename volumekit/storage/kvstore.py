@@ -34,7 +34,9 @@ T = TypeVar("T")
 Ask = Callable[[ts.KvStore, bytes], ts.Future[Any]]
 _LOCK = ".__lock"
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking, as the name may be that of a pipe
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # no O_TRUNC: what is there is what comes, mostly
 _STAMP = struct.Struct("<xQQQ")  # TensorStore's own, of a file
+_MOST = 1 << 30  # Linux writes no more than 2 GiB at a time
 _SIZE = re.compile(r"(?:value of|total) size (\d+)")
 
 
@@ -232,6 +234,19 @@ class FileStore(KvStore):
         finally:
             os.close(file)
 
+    def put(self, key: str, data: bytes | None) -> None:
+        """Write or delete a file that nobody reads yet, under its own name from the beginning."""
+        if data is None or self._durable or not self.writable:
+            super().put(key, data)
+            return
+        forkguard.check()
+        try:
+            write_file(_normal(self.root + key), data)
+        except ValueError as error:  # no name of a file
+            raise StorageError(f"{key!r} cannot be the name of an object: {error}", url=self.url) from error
+        except OSError as error:
+            raise os_error(error, url=self.url, key=key) from error
+
     def tidy(self, folder: str) -> None:
         """Remove folders that hold nothing."""
         for path, _, _ in os.walk(_normal(self.root + folder), topdown=False):
@@ -275,6 +290,26 @@ def file_part(file: int, first: int, last: int) -> bytes:
     if len(data) in (max(0, last - first), 0):
         return data
     return data + file_part(file, first + len(data), last)  # Linux reads no more than 2 GiB at a time
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file, and the folders it is in."""
+    try:
+        file = os.open(path, _MAKE, 0o666)
+    except FileNotFoundError:
+        os.makedirs(posixpath.dirname(path), exist_ok=True)  # noqa: PTH103
+        file = os.open(path, _MAKE, 0o666)
+    try:
+        facts = os.fstat(file)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "this is no file", path)
+        done = os.write(file, data)
+        while done < len(data):
+            done += os.pwrite(file, memoryview(data)[done : done + _MOST], done)
+        if facts.st_size > len(data):
+            os.ftruncate(file, len(data))
+    finally:
+        os.close(file)
 
 
 def file_stamp(facts: os.stat_result) -> bytes:

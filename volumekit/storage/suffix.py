@@ -167,6 +167,15 @@ class SuffixStore(Store):
         """Store an object as it is stored elsewhere, and remove its other variants."""
         return self._put(key, b"", variant, None, packed=packed)
 
+    def put(self, key: str, data: bytes | None) -> None:
+        """Write or delete a key that nobody reads yet, and of which there are no other variants."""
+        variant = self.target or PLAIN
+        if data is None or not self._base.near:
+            super().put(key, data)
+            return
+        self.seen.add(variant)
+        self._base.put(_stored(key, variant), compress(data, variant, self._level) if variant else data)
+
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write or delete whatever variants of the keys there are."""
         self.variants()

@@ -5,6 +5,7 @@ Sources: TIFF revision 6.0, sections 3 to 15; Adobe Photoshop TIFF Technical Not
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -78,7 +79,7 @@ class TiffPage(Page):
         """Data type of the samples as stored."""
         return self.dtype.newbyteorder(self.order)
 
-    @property
+    @functools.cached_property
     def contiguous(self) -> int | None:
         """Where the page's voxels lie in the file as one block, row by row; None if they do not."""
         plain = (self.compression, self.predictor, self.reversed_bits, self.separate) == (1, 1, False, False)
