@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import tensorstore as ts
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from volumekit import Bbox, Volume, convert
 from volumekit.errors import (
@@ -117,6 +119,25 @@ def test_same_voxels_whatever_the_memory(method, low, chunk, dtype):
         plans.add(plan_shape(volume, method, memory))
         check(volume, array, low, (2, 2, 2), 2, method)
     assert len(plans) >= 2, "the limits should lead to different plans"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    low=st.tuples(*[st.sampled_from([0, 0, 8, 3, -4])] * 3),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 90), st.integers(1, 40)),
+    chunk=st.tuples(*[st.sampled_from([4, 8, 6])] * 3),
+    factor=st.tuples(*[st.sampled_from([1, 2, 2, 3])] * 3),
+    mips=st.integers(0, 3),
+    jobs=st.sampled_from([1, 2, 3]),
+    short=st.booleans(),
+    channels=st.sampled_from([1, 2]),
+)
+def test_any_conversion_is_right(tmp_path_factory, low, size, chunk, factor, mips, jobs, short, channels):
+    array = image((*size, channels))
+    how = {"chunk_size": chunk, "factor": factor, "mips": mips, "jobs": jobs}
+    memory = PROGRAM_BYTES + (300_000 if short else 64 << 20)
+    made = convert(array, tmp_path_factory.mktemp("any") / "v", offset=low, memory=memory, progress=False, **how)
+    check(made, array, low, factor, mips)
 
 
 def plan_shape(volume, method, memory):

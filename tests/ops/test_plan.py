@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,20 @@ def levels_of(low, size, chunks, factors, dtype="uint8", channels=1):
     return tuple(found)
 
 
-def ladder(low, size, *, chunk=(8, 8, 8), factor=(2, 2, 2), mips=2, copies=True, halo=0, buffers=1 << 40, chunks=None):
+def ladder(
+    low,
+    size,
+    *,
+    chunk=(8, 8, 8),
+    factor=(2, 2, 2),
+    mips=2,
+    copies=True,
+    halo=0,
+    buffers=1 << 40,
+    chunks=None,
+    rows=None,
+    threads=2,
+):
     factors = (factor,) * mips
     levels = levels_of(low, size, chunks or [chunk] * (mips + 1), factors)
     return Ladder(
@@ -49,7 +63,8 @@ def ladder(low, size, *, chunk=(8, 8, 8), factor=(2, 2, 2), mips=2, copies=True,
         copies=copies,
         halo=halo,
         memory=PROGRAM_BYTES + buffers,
-        threads=2,
+        threads=threads,
+        rows=rows,
     )
 
 
@@ -100,16 +115,15 @@ def check_sufficient(plan: Plan) -> None:
     copies=st.booleans(),
     halo=st.sampled_from([0, 2]),
     scale=st.floats(0.001, 1.5),
+    rows=st.none() | st.tuples(st.integers(-9, 9), st.integers(1, 9)),
 )
-def test_any_plan_is_complete_and_within_memory(low, size, chunk, factor, mips, copies, halo, scale):
+def test_any_plan_is_complete_and_within_memory(low, size, chunk, factor, mips, copies, halo, scale, rows):
     if not copies and not mips:
         mips = 1
     halo = halo if mips else 0
-    made = ladder(low, size, chunk=chunk, factor=factor, mips=mips, copies=copies, halo=halo)
+    made = ladder(low, size, chunk=chunk, factor=factor, mips=mips, copies=copies, halo=halo, rows=rows)
     whole = max(stage.task_bytes for stage in made.plan().stages)
-    tight = ladder(
-        low, size, chunk=chunk, factor=factor, mips=mips, copies=copies, halo=halo, buffers=int(whole * scale) + 1
-    )
+    tight = replace(made, memory=PROGRAM_BYTES + int(whole * scale) + 1)
     try:
         plan = tight.plan()
     except OptionError as error:
@@ -118,6 +132,47 @@ def test_any_plan_is_complete_and_within_memory(low, size, chunk, factor, mips, 
     assert plan.peak_bytes(4) <= tight.budget
     check_complete(plan, tight)
     check_sufficient(plan)
+    check_strips(plan, rows)
+
+
+def check_strips(plan: Plan, rows) -> None:
+    """Nothing reaches from one strip into another: no chunk, no cell, and nothing that is read whole."""
+    for stage in plan.stages:
+        if not stage.rows:
+            continue
+        first = stage.rungs[0]
+        for task in stage.tasks:
+            (_, low, bottom), (_, high, top) = (c.tolist() for c in (task.box.minpt, task.box.maxpt))
+            assert high - low > stage.workers * stage.rows > 0
+            assert stage.source(task.box).minpt.tolist()[1:] == [low, bottom]
+            assert [n.minpt.tolist()[1:] for n in (stage.region(task.box, k) for k in range(len(stage.rungs)))] == [
+                n.minpt.tolist()[1:] for n in (stage.owned(task.box, k) for k in range(len(stage.rungs)))
+            ]
+            for cut_at in range(low + stage.rows, high, stage.rows):
+                assert cut_at % stage.rungs[min(1, len(stage.rungs) - 1)].factor[1] == 0
+                if stage.copies:
+                    assert (cut_at - first.bounds.minpt.tolist()[1]) % first.chunk[1] == 0
+                    assert (cut_at - rows[0]) % rows[1] == 0
+            if len(stage.rungs) > 1:
+                assert all(z % stage.rungs[1].factor[2] == 0 for z in range(bottom, top, first.chunk[2]))
+
+
+def test_strips_are_where_nothing_reaches_across():
+    size = (512, 512, 64)
+    assert ladder((0, 0, 0), size, rows=(0, 1)).plan().stages[0].rows == 128
+    assert ladder((0, 0, 0), size, rows=(0, 1), threads=8).plan().stages[0].rows == 32
+    assert ladder((5, 8, 4), size, rows=(0, 1)).plan().stages[0].rows == 128, "x does not matter"
+    for low, rows in [((0, 2, 0), (0, 1)), ((0, 0, 1), (0, 1)), ((0, 0, 0), None), ((0, 0, 0), (4, 8))]:
+        assert ladder(low, size, rows=rows).plan().stages[0].rows == 0, (low, rows)
+    assert ladder((0, 0, 0), (512, 16, 64), rows=(0, 1)).plan().stages[0].rows == 0, "too few for two threads"
+    assert ladder((0, 0, 0), size, rows=(0, 1), halo=2).plan().stages[1].rows == 0
+
+
+def test_strips_take_less_memory_than_slabs():
+    how = {"chunk": (64, 64, 64), "mips": 5, "buffers": 776 << 20}
+    slabs, strips = (ladder((0, 0, 0), (2048, 2048, 512), rows=rows, **how).plan() for rows in (None, (0, 1)))
+    assert strips.stages[0].task_bytes < slabs.stages[0].task_bytes // 2
+    assert [len(plan.stages) for plan in (slabs, strips)] == [1, 1]
 
 
 def test_whole_planes_are_preferred():

@@ -1,0 +1,134 @@
+"""Chunks of levels that nobody reads yet: the same bytes as ever, without temporary files."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from volumekit import Volume
+from volumekit.engine.drive import run
+from volumekit.engine.unread import write_unread, writes_plainly
+from volumekit.errors import NoSpaceError, PermissionDeniedError, StorageError, VolumekitError
+
+LOW, SHAPE = (-3, 5, 8), (37, 30, 21)
+
+
+def volume(folder, dtype="uint8", channels=1, encoding="raw", **how):
+    info = Volume.create_new_info(channels, "image", dtype, encoding, (4, 4, 40), LOW, SHAPE, chunk_size=(16, 8, 8))
+    return Volume(folder, info=info, progress=False, **how)
+
+
+def voxels(array):
+    shape = array.level.shape
+    return np.random.default_rng(1).integers(0, 100, shape).astype(array.level.dtype)
+
+
+def ends(array):
+    return (*array.level.offset, 0), (*array.level.end, array.level.channels)
+
+
+def stored(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dtype": "uint16", "channels": 3},
+        {"dtype": "float32"},
+        {"dtype": "uint64", "compress": "gzip"},
+        {"compress": False},
+        {"delete_black_uploads": True},
+        {"encoding": "png"},
+        {"durable": True},
+    ],
+    ids=str,
+)
+def test_the_bytes_are_the_same(tmp_path, options, order):
+    made = [volume(tmp_path / name, **options).array(0) for name in "ab"]
+    data, told = np.asarray(voxels(made[0]), order=order), []
+    data[:, :16] = 0
+    write_unread(made[0], *ends(made[0]), data, progress=told.append)
+    run(made[1].write(*ends(made[1]), data))
+    assert stored(tmp_path / "a") == stored(tmp_path / "b")
+    assert sum(told) == data.nbytes
+    assert writes_plainly(made[0]) == ("durable" not in options and "encoding" not in options)
+
+
+def test_what_was_cut_off_is_written_over(tmp_path):
+    array = volume(tmp_path / "a").array(0)
+    data = voxels(array)
+    write_unread(array, *ends(array), data, progress=lambda _: None)
+    expected = stored(tmp_path / "a")
+    for n, path in enumerate(sorted((tmp_path / "a").rglob("*-*"))):
+        path.write_bytes(b"\xff" * (n * 97 % 2000))
+    write_unread(array, *ends(array), data, progress=lambda _: None)
+    assert stored(tmp_path / "a") == expected
+
+
+def test_there_are_no_temporary_files(tmp_path, monkeypatch):
+    """Only names of chunks are ever made: they are cheaper than those of temporary files."""
+    opened, real = [], os.open
+
+    def watched(path, flags, *rest, **how):
+        if flags & os.O_CREAT:
+            opened.append(os.fspath(path))
+        return real(path, flags, *rest, **how)
+
+    monkeypatch.setattr(os, "open", watched)
+    array = volume(tmp_path / "a").array(0)
+    write_unread(array, *ends(array), voxels(array), progress=lambda _: None)
+    files = [str(path) for path in (tmp_path / "a").rglob("*-*")]
+    assert sorted(set(opened)) == sorted(files)
+    assert len(files) == 3 * 4 * 3
+
+
+def test_boxes_off_the_grid_keep_what_is_around_them(tmp_path):
+    array = volume(tmp_path / "a").array(0)
+    data = voxels(array)
+    run(array.write(*ends(array), data))
+    part = np.full((10, 10, 10, 1), 7, np.uint8)
+    write_unread(array, (0, 6, 9, 0), (10, 16, 19, 1), part, progress=lambda _: None)
+    data[3:13, 1:11, 1:11] = 7
+    np.testing.assert_array_equal(run(array.read(*ends(array))), data)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.ENOSPC, NoSpaceError), (errno.EDQUOT, NoSpaceError), (errno.EACCES, PermissionDeniedError)],
+)
+def test_errors_are_ours(tmp_path, monkeypatch, number, error):
+    def fails(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("volumekit.storage.kvstore.os.write", fails)
+    array = volume(tmp_path / "a").array(0)
+    with pytest.raises(error, match=str(tmp_path)):
+        write_unread(array, *ends(array), voxels(array), progress=lambda _: None)
+
+
+def test_names_that_are_taken(tmp_path):
+    array = volume(tmp_path / "a").array(0)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/4_4_40").write_bytes(b"no folder")
+    with pytest.raises(StorageError, match="4_4_40"):
+        write_unread(array, *ends(array), voxels(array), progress=lambda _: None)
+    (tmp_path / "a/4_4_40").unlink()
+    name = next(array.keys_between(*ends(array)))
+    (tmp_path / "a" / name).mkdir(parents=True)
+    with pytest.raises(VolumekitError, match="4_4_40"):
+        write_unread(array, *ends(array), voxels(array), progress=lambda _: None)
+
+
+def test_short_writes_go_on(tmp_path, monkeypatch):
+    real = os.write
+    monkeypatch.setattr("volumekit.storage.kvstore.os.write", lambda file, data: real(file, data[:100]))
+    array = volume(tmp_path / "a").array(0)
+    data = voxels(array)
+    write_unread(array, *ends(array), data, progress=lambda _: None)
+    np.testing.assert_array_equal(run(array.read(*ends(array))), data)
