@@ -133,7 +133,7 @@ class MirroredArray(LevelArray):
         try:
             yield from super().visit(box, see, take, whole=whole)
         except CorruptChunkError:  # in the mirror, or in the storage, which knows what to say then
-            self._mirror.forget(self._keys_between(*box[:2]))
+            self._mirror.forget(self.keys_between(*box[:2]))
             yield from self._base.visit(box, see, take, whole=whole)
         yield self._mirror.settled()
 

@@ -104,9 +104,9 @@ class VolumeInput:
 
     @property
     def rows(self) -> Rows | None:
-        """Anywhere in images that are not decoded whole; else between chunks."""
+        """Anywhere in images that are not decoded whole, nor left out whole if damaged; else between chunks."""
         if reads_planes(self.array()):
-            return None if self.scratch else (0, 1)
+            return (0, 1) if self.damaged is None and not self.scratch else None
         level = self.volume.levels[self.mip]
         return level.offset[1], level.chunk[1]
 

@@ -50,10 +50,7 @@ Change = bytes | None | Callable[[Value | None], bytes | None]
 """New bytes of a key, None to delete it, or a function that makes either of what is stored now."""
 
 ABSENT = b"\x02"
-"""The stamp of an object that does not exist; `Store.commit` then writes only if it still does not.
-
-TensorStore's own spelling, so that stamps pass through it unchanged.
-"""
+"""The stamp of what does not exist, as TensorStore spells it; `Store.commit` then writes only if it still does not."""
 
 
 def same_generation(stamp: bytes, other: bytes) -> bool:
@@ -155,10 +152,7 @@ class Store(ABC):
         """
 
     def put(self, key: str, data: bytes | None) -> None:
-        """Write or delete a key that nobody reads yet, in the calling thread; what is cut off may leave a part.
-
-        Raises what `commit` does, through no future.
-        """
+        """Commit a key that nobody reads yet, in the calling thread; what is cut off may leave a part."""
         self.commit({key: data}).result()
 
     def update(self, changes: Mapping[str, Change], *, executor: Executor | None = None) -> Future[Mapping[str, bytes]]:
