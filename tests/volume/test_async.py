@@ -158,6 +158,7 @@ def test_progress_counts_every_byte(tmp_path, compress, monkeypatch):
         def update(self, n):
             told.append(n)
 
+    monkeypatch.setattr(progress, "interactive", lambda: True)
     monkeypatch.setattr("tqdm.tqdm", Bar)
     volume, array = make(tmp_path / "v", compress=compress)
     assert told == [], "nobody asked for a bar"

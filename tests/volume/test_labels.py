@@ -413,6 +413,7 @@ def test_progress(tmp_path, monkeypatch):
             self.total -= n
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr("volumekit.volume.progress.interactive", lambda: True)
     volume.unique(np.s_[0:20], progress=True)
     for options in ({"label": 7}, {"segids": [7]}, {"renumber": True}):
         volume.download(np.s_[0:20], progress=True, **options)

@@ -82,7 +82,7 @@ def flush(url: str | None, *, everything: bool, box: Any, directory: str | None)
 @click.argument("url")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
 @click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
-@click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
+@click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @DIRECTORY
 @logged
 def prefetch(url: str, *, mip: int, box: Any, progress: bool | None, directory: str | None) -> None:

@@ -17,7 +17,7 @@ from volumekit.cli.types import BOX, box_of
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
 @click.option("--axis", type=click.Choice(["x", "y", "z"]), default="z", show_default=True, help="Planes cross it.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
+@click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
 def command(url: str, out: str, *, box: Any, mip: int, axis: str, overwrite: bool, progress: bool | None) -> None:
     r"""Write a part of a volume to OUT: out.png, out.tif, out.npy or folder/.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
@@ -55,7 +54,7 @@ def working(command: F) -> F:
         click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local."),
         click.option("--journal", type=click.Path(), help="Where to note what is done; default: in the target."),
         click.option("--overwrite", is_flag=True, help="Replace what is there."),
-        click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching."),
+        click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes."),
         logged,
     )
 
@@ -79,8 +78,8 @@ def _with(command: F, *options: Callable[[Any], Any]) -> F:
 
 
 def watched(progress: bool | None) -> bool:
-    """Tell whether to show a bar: as asked, else if standard error is a terminal."""
-    return sys.stderr.isatty() if progress is None else progress
+    """Tell whether to show how far a job is: as asked, else yes, where that is neither a terminal as lines."""
+    return progress is not False
 
 
 @contextlib.contextmanager

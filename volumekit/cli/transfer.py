@@ -20,7 +20,7 @@ from volumekit.cli.types import BOX, COMPRESSION, box_of
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
 @click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local.")
 @click.option("--journal", type=click.Path(), help="Where to note what is done; default: in DST.")
-@click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
+@click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
 def command(
     src: str, dst: str, *, mips: tuple[int, ...], box: Any, progress: bool | None, dask: str | None, **how: Any

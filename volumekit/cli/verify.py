@@ -25,7 +25,7 @@ from volumekit.cli.types import AMOUNT, BOX, box_of
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
 @click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--progress/--quiet", default=None, help="Progress bar; default: if somebody is watching.")
+@click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
 def command(
     src: str, dst: str, *, mip: int, box: Any, as_json: bool, progress: bool | None, dask: str | None, **how: Any

@@ -20,7 +20,7 @@ from volumekit.errors import (
 )
 from volumekit.ops.plan import Plan, Stage, Task
 from volumekit.ops.runners import Runner, Stopped, Threads, Work, first_done
-from volumekit.volume.progress import progress_bar
+from volumekit.volume.progress import Bar, progress_bar
 
 if TYPE_CHECKING:
     from volumekit.ops.journal import Journal
@@ -115,8 +115,8 @@ class _StageRun:
         What is done.
     retries : int
         How often a task is tried again.
-    bar : callable or None
-        Told of bytes that were done before.
+    bar : Bar or None
+        Told of what was done before, and of failures.
     collect : callable or None
         Told of results.
     """
@@ -127,18 +127,18 @@ class _StageRun:
         stage: Stage,
         journal: Journal | None,
         retries: int,
-        bar: Callable[[int], object] | None,
+        bar: Bar | None,
         collect: Collect | None,
     ) -> None:
         self._place, self._stage, self._journal, self._retries = place, stage, journal, retries
-        self._collect = collect
+        self._collect, self._bar = collect, bar
         done = journal.done if journal is not None else set()
         self._waiting = deque(task for task in stage.tasks if task.number not in done)
         self._tries: dict[int, int] = {}
         self._failed: list[tuple[Task, BaseException]] = []
         before = len(stage.tasks) - len(self._waiting)
         if before and bar is not None:
-            bar(stage.nbytes * before // len(stage.tasks))
+            bar.skip(stage.nbytes * before // len(stage.tasks))
 
     def run(self, parallel: int) -> None:
         """Do the tasks, ``parallel`` of them at a time."""
@@ -173,6 +173,8 @@ class _StageRun:
             self._waiting.append(task)
         else:
             self._failed.append((task, error))
+            if self._bar is not None:
+                self._bar.failed()
 
 
 def _name(error: BaseException, task: Task) -> None:
