@@ -14,6 +14,7 @@ from benchmarks import (
     cases_cache,
     cases_encodings,
     cases_kernels,
+    cases_labels,
     cases_points,
     cases_process,
     cases_read,
@@ -34,6 +35,7 @@ FAMILIES = (
     cases_cache,
     cases_remote,
     cases_encodings,
+    cases_labels,
     cases_shards,
     cases_kernels,
 )

@@ -68,6 +68,12 @@ class VolumekitVolume(PeerVolume):
     def exists(self) -> dict[str, bool]:  # noqa: D102
         return dict(self._volume.exists())
 
+    def unique(self, box: Box) -> set[Any]:  # noqa: D102
+        return self._volume.unique(box)
+
+    def download(self, box: Box, **options: Any) -> Any:  # noqa: D102
+        return self._volume.download(box, **options)
+
 
 PROGRAMS: dict[str, type[PeerVolume]] = {
     OURS: VolumekitVolume,

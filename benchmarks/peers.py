@@ -133,6 +133,14 @@ class PeerVolume(ABC):
     def points(self, xyz: NDArray[np.int64]) -> Any:
         """Return voxels (n, 3) of one channel as the program itself does: an array, or a dict by coordinates."""
 
+    def unique(self, box: Box) -> set[Any]:
+        """Return the labels in a box."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell labels")
+
+    def download(self, box: Box, **options: Any) -> Any:
+        """Return the voxels of a box in another form: ``label=`` a mask, ``renumber=True`` small numbers and labels."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell labels")
+
     def exists(self) -> dict[str, bool]:
         """Tell for every chunk, by name, whether it is stored."""
         raise NotImplementedError(f"{type(self).__name__} has no chunk report")
@@ -268,6 +276,13 @@ class CloudVolumeVolume(PeerVolume):
     def exists(self) -> dict[str, bool]:  # noqa: D102
         found: dict[str, bool] = self._volume.exists(self._volume.bounds)
         return found
+
+    def unique(self, box: Box) -> set[Any]:  # noqa: D102
+        found: set[Any] = self._volume.unique(box)
+        return found
+
+    def download(self, box: Box, **options: Any) -> Any:  # noqa: D102
+        return self._volume.download(box, **options)
 
 
 def _four_axes(array: NDArray[Any]) -> NDArray[Any]:
