@@ -7,6 +7,8 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +24,42 @@ ROOT = Path(volumekit.__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    "name", ["native raw", "bridge raw to .gz", "native compressed_segmentation", "sharded raw, gzip, hashed"]
+    "name",
+    [
+        "native raw",
+        "bridge raw to .gz",
+        "native compressed_segmentation",
+        "sharded raw, gzip, hashed",
+        "encoding crackle",
+    ],
 )
 def test_interleaved_writers_lose_nothing(tmp_path, name):
     way = interleaved_writers.WAYS[name]
     interleaved_writers.create(str(tmp_path), way)
     assert interleaved_writers.lost_planes(str(tmp_path), way) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in interleaved_writers.WAYS if name.startswith("encoding")])
+def test_interleaved_threads_lose_nothing_in_any_encoding(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(interleaved_writers, "SHAPE", (33, 32, 8))
+    way, start = interleaved_writers.WAYS[name], threading.Barrier(interleaved_writers.WRITERS)
+    interleaved_writers.create(str(tmp_path), way)
+    with ThreadPoolExecutor() as pool:
+        jobs = range(interleaved_writers.WRITERS)
+        done = [pool.submit(interleaved_writers.write_planes, str(tmp_path), way, n, start) for n in jobs]
+    assert [job.exception() for job in done] == [None] * len(done)
+    assert interleaved_writers.wrong_planes(str(tmp_path), way) == 0
+
+
+def test_planes_that_are_lost_are_counted(tmp_path):
+    way = interleaved_writers.WAYS["encoding jpeg"]
+    interleaved_writers.create(str(tmp_path), replace(way, before=None))
+    assert interleaved_writers.wrong_planes(str(tmp_path), way) == 32
+    for n in range(interleaved_writers.WRITERS):
+        interleaved_writers.write_planes(str(tmp_path), way, n, threading.Barrier(1))
+    assert interleaved_writers.wrong_planes(str(tmp_path), way) == 0
+    Volume(tmp_path, non_aligned_writes=True)[:, :, 9] = 0
+    assert interleaved_writers.wrong_planes(str(tmp_path), way) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
