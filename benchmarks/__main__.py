@@ -19,6 +19,7 @@ from benchmarks import (
     cases_process,
     cases_read,
     cases_remote,
+    cases_serve,
     cases_shards,
     cases_write,
 )
@@ -38,6 +39,7 @@ FAMILIES = (
     cases_labels,
     cases_shards,
     cases_kernels,
+    cases_serve,
 )
 
 

@@ -183,10 +183,10 @@ def test_paths_and_headers_that_are_too_long(server):
         head + b"X-Much: " + b"x" * 10_000_000,
         head + b"".join(b"X-%d: x\r\n" % n for n in range(1_000_000)),
         b"GET /" + b"x" * 10_000_000,
-        head + b"".join(b"X: %d\r\n" % n for n in range(400)) + b"\r\n",
+        head + b"".join(b"X: %d\r\n" % n for n in range(4000)) + b"\r\n",
     ):
         answer = raw(server, data)
-        assert not answer or b" 400 " in answer.split(b"\r\n")[0], answer[:100]
+        assert not answer or answer.split(b" ")[1] in (b"400", b"431"), answer[:100]
     assert get(server, "/brain/info").status == 200
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -22,6 +23,41 @@ Pair = tuple[bytes, bytes]
 BYTES, JSON, HTML, PNG = b"application/octet-stream", b"application/json", b"text/html; charset=utf-8", b"image/png"
 _RANGE = re.compile(rb"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE)
 _WORTH_PACKING = 1024
+OK, PARTIAL, NOT_MODIFIED = 200, 206, 304
+
+SENDS_FILES = "volumekit.file"
+"""The extension of ASGI that a server names which takes a `FilePart` for a body."""
+
+
+class FilePart:
+    """A part of an open file.
+
+    Parameters
+    ----------
+    file : int
+        Its descriptor.
+    start, stop : int
+        Bytes, half-open.
+    """
+
+    __slots__ = ("file", "start", "stop")
+
+    def __init__(self, file: int, start: int, stop: int) -> None:
+        self.file, self.start, self.stop = file, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def after(self, n: int) -> FilePart:
+        """Return it without its first bytes."""
+        return FilePart(self.file, self.start + n, self.stop)
+
+    def read(self) -> bytes:
+        """Return its bytes; fewer if the file has become shorter."""
+        return os.pread(self.file, len(self), self.start) if len(self) else b""
+
+
+Body = bytes | bytearray | memoryview | FilePart
 
 
 @dataclass(slots=True)
@@ -34,38 +70,42 @@ class Answer:
         HTTP status.
     headers : list of tuple
         Names in lower case, and values.
-    body : bytes-like
+    body : bytes-like or FilePart
         All of it, or empty where there are ``pieces``.
     pieces : AsyncIterator, optional
         Large bodies, piece by piece.
     length : int, optional
         Bytes of the body; default: those of ``body``.
     release : callable, optional
-        Called once the pieces have been sent, or will not be.
+        Called once everything has been sent, or will not be.
     """
 
     status: int
     headers: list[Pair] = field(default_factory=list)
-    body: bytes | bytearray | memoryview = b""
-    pieces: AsyncIterator[bytes | bytearray] | None = None
+    body: Body = b""
+    pieces: AsyncIterator[Body] | None = None
     length: int | None = None
     release: Callable[[], object] | None = None
 
-    async def send(self, send: Send, *, head: bool = False) -> None:
-        """Send it; ``head``: without its body."""
+    async def send(self, send: Send, *, head: bool = False, files: bool = False) -> None:
+        """Send it; ``head``: without its body; ``files``: the server takes a `FilePart`."""
         try:
-            length = len(self.body) if self.length is None else self.length
             headers = self.headers
-            if self.status != HTTPStatus.NOT_MODIFIED:
+            if self.status != NOT_MODIFIED:
+                length = len(self.body) if self.length is None else self.length
                 headers = [*headers, (b"content-length", b"%d" % length)]
             await send({"type": "http.response.start", "status": self.status, "headers": headers})
             if self.pieces is not None and not head:
                 async for piece in self.pieces:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"" if head else self.body})
+                    await send({"type": "http.response.body", "body": _sent(piece, files), "more_body": True})
+            await send({"type": "http.response.body", "body": b"" if head else _sent(self.body, files)})
         finally:
             if self.release is not None:
                 self.release()
+
+
+def _sent(body: Body, files: bool) -> Body:
+    return body.read() if isinstance(body, FilePart) and not files else body
 
 
 def failure(status: int, text: str = "") -> Answer:
@@ -89,7 +129,7 @@ def fresh(etag: bytes, headers: Headers) -> bool:
 
 def not_modified(etag: bytes) -> Answer:
     """Return the answer that the client's copy is still good."""
-    return Answer(HTTPStatus.NOT_MODIFIED, [(b"etag", etag), (b"cache-control", b"no-cache")])
+    return Answer(NOT_MODIFIED, [(b"etag", etag), (b"cache-control", b"no-cache")])
 
 
 def wanted_range(headers: Headers, etag: bytes) -> tuple[int | None, int | None] | None:
@@ -126,12 +166,12 @@ def partial(body: bytes, kind: bytes, etag: bytes, headers: Headers, *more: Pair
     told = stored_headers(kind, etag, *more)
     wanted = wanted_range(headers, etag)
     if wanted is None:
-        return Answer(HTTPStatus.OK, told, body)
+        return Answer(OK, told, body)
     part = span(wanted, len(body))
     if part is None:
         return unsatisfiable(len(body))
     start, stop = part
-    return Answer(HTTPStatus.PARTIAL_CONTENT, [*told, content_range(start, stop, len(body))], body[start:stop])
+    return Answer(PARTIAL, [*told, content_range(start, stop, len(body))], body[start:stop])
 
 
 def stored_headers(kind: bytes, etag: bytes, *more: Pair) -> list[Pair]:

@@ -9,7 +9,6 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from volumekit.errors import OptionError
@@ -35,6 +34,7 @@ class Application(Starlette):
     def __init__(self, site: Site) -> None:
         super().__init__(middleware=_layers(site.settings))
         self.state.site = site
+        self._stack = self.build_middleware_stack()
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the site within the layers."""
@@ -46,7 +46,7 @@ class Application(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; what servers ask besides, Starlette answers."""
         if scope["type"] == "http":
-            await super().__call__(scope, receive, send)
+            await self._stack(scope, receive, send)
         else:
             await self.router(scope, receive, send)
 
@@ -114,8 +114,6 @@ def from_environment() -> Application:
 
 def _layers(settings: Settings) -> list[Middleware]:
     layers = []
-    if settings.hosts:
-        layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False))
     if settings.cors:
         layers.append(
             Middleware(

@@ -8,14 +8,17 @@ import os
 import re
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
-from http import HTTPStatus
+from functools import partial as bound
 
 from volumekit.codecs.compression import SUFFIXES, decompress
 from volumekit.engine.drive import arrived
 from volumekit.serve.answer import (
     BYTES,
     JSON,
+    OK,
+    PARTIAL,
     Answer,
+    FilePart,
     Headers,
     Pair,
     accepts,
@@ -90,51 +93,42 @@ class Objects:
         if not presentable(key):
             return not_found()
         if self._files is not None:
-            return await self._file(self._files, key, headers, head=head)
+            found = self._files.open(key)
+            return await self._packed(key, headers) if found is None else self._file(*found, key, headers, head)
         value = await arrived(self._store.read(key, 0, 0))
         if value is not None:
             return await self._object(key, value, headers, head=head)
         return await self._packed(key, headers) if self._store.suffixed else not_found()
 
-    async def _file(self, files: ConfinedStore, key: str, headers: Headers, *, head: bool) -> Answer:
-        found = files.open(key)
-        if found is None:
-            return await self._packed(key, headers)
-        file, facts = found
-        answer = None
-        try:
-            answer = await self._opened(file, facts, key, headers, head=head)
-        finally:
-            if answer is None or answer.pieces is None:
-                os.close(file)
+    def _file(self, file: int, facts: os.stat_result, key: str, headers: Headers, head: bool) -> Answer:
+        """Return an open file; the answer closes it."""
+        size = facts.st_size
+        etag = b'"%x-%x-%x"' % (facts.st_mtime_ns, size, facts.st_ino)
+        if fresh(etag, headers):
+            return _closed(file, not_modified(etag))
+        told = stored_headers(kind_of(key), etag)
+        part, status = _part(headers, etag, size, told)
+        if part is None:
+            return _closed(file, unsatisfiable(size))
+        start, stop = part
+        answer = Answer(status, told, length=stop - start)
+        if head:
+            return _closed(file, answer)
+        answer.release = bound(os.close, file)
+        if stop - start <= PIECE and _in_memory(file, stop):
+            answer.body = FilePart(file, start, stop)
+        else:
+            answer.pieces = self._file_pieces(file, start, stop)
         return answer
 
-    async def _opened(self, file: int, facts: os.stat_result, key: str, headers: Headers, *, head: bool) -> Answer:
-        """Return an open file; where the answer has pieces, it closes the file."""
-        etag = b'"%x-%x-%x"' % (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        if fresh(etag, headers):
-            return not_modified(etag)
-        told = stored_headers(kind_of(key), etag)
-        part, status = _part(headers, etag, facts.st_size, told)
-        if part is None:
-            return unsatisfiable(facts.st_size)
-        start, stop = part
-        if head:
-            return Answer(status, told, length=stop - start)
-        if stop - start > PIECE:
-            pieces = self._file_pieces(file, start, stop)
-            return Answer(status, told, pieces=pieces, length=stop - start, release=lambda: os.close(file))
-        return Answer(status, told, await self._read(file, start, stop))
-
-    async def _read(self, file: int, start: int, stop: int) -> bytes:
-        """Read a part of a file: at once if it is in memory, in a thread if the disk has to turn."""
-        if _in_memory(file, start, stop):
-            return os.pread(file, stop - start, start)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, file_part, file, start, stop)
-
-    async def _file_pieces(self, file: int, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def _file_pieces(self, file: int, start: int, stop: int) -> AsyncIterator[bytes | FilePart]:
+        """Yield a part of a file: parts in memory themselves, others read in a thread if the disk has to turn."""
         for at in range(start, stop, PIECE):
-            yield await self._read(file, at, min(at + PIECE, stop))
+            until = min(at + PIECE, stop)
+            if _in_memory(file, until):
+                yield FilePart(file, at, until)
+            else:
+                yield await asyncio.get_running_loop().run_in_executor(self._executor, file_part, file, at, until)
 
     async def _packed(self, key: str, headers: Headers) -> Answer:
         """Return an object that is stored compressed behind a suffix."""
@@ -165,7 +159,7 @@ class Objects:
         wanted = wanted_range(headers, etag)
         if wanted is None and not head:
             whole = await arrived(self._store.read(key))
-            return not_found() if whole is None else Answer(HTTPStatus.OK, told, whole.data)
+            return not_found() if whole is None else Answer(OK, told, whole.data)
         size = await self._size(key, value)
         part, status = _part(headers, etag, size, told)
         if part is None:
@@ -193,12 +187,17 @@ class Objects:
         return known
 
 
-def _in_memory(file: int, start: int, stop: int) -> bool:
+def _closed(file: int, answer: Answer) -> Answer:
+    os.close(file)
+    return answer
+
+
+def _in_memory(file: int, stop: int) -> bool:
     """Tell whether reading a part of a file most likely takes no time: its end is in the system's cache."""
-    if not _NOWAIT or start == stop:
-        return start == stop
+    if not _NOWAIT or not stop:
+        return not stop
     try:
-        return os.preadv(file, [bytearray(1)], stop - 1, _NOWAIT) == 1
+        return os.preadv(file, (bytearray(1),), stop - 1, _NOWAIT) == 1
     except OSError:
         return False
 
@@ -216,8 +215,8 @@ def _part(headers: Headers, etag: bytes, size: int, told: list[Pair]) -> tuple[t
     """Return which bytes to send, and the status; a header for a part is added. None: there are none."""
     wanted = wanted_range(headers, etag)
     if wanted is None:
-        return (0, size), HTTPStatus.OK
+        return (0, size), OK
     part = span(wanted, size)
     if part is not None:
         told.append(content_range(*part, size))
-    return part, HTTPStatus.PARTIAL_CONTENT
+    return part, PARTIAL

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MOST_HEADERS = 256
+from volumekit.serve.answer import SENDS_FILES
+from volumekit.serve.transport import Together
+
 MOST_BODY = 32 << 20
 _TOO_LONG = "The request is too long."
 
@@ -16,14 +18,22 @@ class Limited(HttpToolsProtocol):
     """Ends connections whose requests are too long.
 
     httptools has no limit of its own; uvicorn's setting for its other parser is honoured here: the most bytes of the
-    path and the headers together. What httptools keeps to itself until it is complete counts as well.
+    path and the headers together, within what one reading of the connection yields.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._most: int = self.config.h11_max_incomplete_event_size or 1 << 16
-        self._head = self._pending = 0
+        self._pending = 0
         self._in_head = True
+        self._extensions: dict[str, Any] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take up a connection."""
+        super().connection_made(transport)
+        together = Together(transport, self.loop)
+        self.transport = together  # type: ignore[assignment]
+        self._extensions = {SENDS_FILES: {}} if together.sends_files else {}
 
     def data_received(self, data: bytes) -> None:
         """Take up bytes; those of requests that end among them no longer count."""
@@ -33,19 +43,10 @@ class Limited(HttpToolsProtocol):
             self.send_400_response(_TOO_LONG)
 
     def on_message_begin(self) -> None:
-        """Start counting."""
+        """Start with a request."""
         super().on_message_begin()
-        self._head, self._in_head = 0, True
-
-    def on_url(self, url: bytes) -> None:
-        """Take up a part of the path."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take up a header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+        self.scope["extensions"] = self._extensions
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """Begin with the body."""
@@ -56,8 +57,3 @@ class Limited(HttpToolsProtocol):
         """Stop counting."""
         self._pending = 0
         super().on_message_complete()
-
-    def _count(self, more: int) -> None:
-        self._head += more
-        if self._head > self._most or len(self.headers) >= MOST_HEADERS:
-            raise httptools.HttpParserError(_TOO_LONG)

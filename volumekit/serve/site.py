@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from volumekit.errors import MissingChunkError, MissingExtraError, PermissionDeniedError, VolumekitError
 from volumekit.registry import load
-from volumekit.serve.answer import Answer, Headers, Receive, Scope, Send, failure, not_found
+from volumekit.serve.answer import SENDS_FILES, Answer, Headers, Receive, Scope, Send, failure, not_found
 from volumekit.serve.catalog import Catalog
 from volumekit.serve.index import index
 from volumekit.serve.settings import Settings
@@ -43,6 +43,7 @@ class Site:
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self.catalog, self.settings = catalog, settings
         self._viewer: Any = None
+        self._hosts = frozenset(name.lower().encode() for name in settings.hosts)
 
     @property
     def viewer(self) -> Any:
@@ -60,16 +61,18 @@ class Site:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         headers: Headers = dict(scope["headers"])
-        entry = self._refused(scope) or self._entered(scope["path"], headers)
+        entry = self._refused(scope, headers) or self._entered(scope["path"], headers)
         if isinstance(entry, Entry) and self._is_viewers(entry.path):
             await self._view(entry, scope, receive, send)
             return
         head = scope["method"] == "HEAD"
         answer = entry if isinstance(entry, Answer) else await self._guarded(entry, scope["method"], headers)
-        await answer.send(send, head=head)
+        await answer.send(send, head=head, files=SENDS_FILES in (scope.get("extensions") or ()))
 
-    def _refused(self, scope: Scope) -> Answer | None:
+    def _refused(self, scope: Scope, headers: Headers) -> Answer | None:
         """Return the answer to what is not even looked at."""
+        if self._hosts and _host(headers) not in self._hosts:
+            return failure(HTTPStatus.BAD_REQUEST, "this server does not go by that name; see the setting hosts")
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > self.settings.max_path:
             return failure(HTTPStatus.REQUEST_URI_TOO_LONG)
         if sum([len(name) + len(value) for name, value in scope["headers"]]) > self.settings.max_headers:
@@ -85,8 +88,10 @@ class Site:
         if path.startswith(_TOKEN):
             given, _, path = path[1:].partition("/")
             base = f"{base}/{_TOKEN}{given}"
-        else:
+        elif self.settings.token:
             given = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
+        else:
+            return Entry(base, path)
         return Entry(base, path) if self._admitted(given) else _unauthorised()
 
     def _admitted(self, given: str) -> bool:
@@ -142,6 +147,13 @@ class Site:
     def close(self) -> None:
         """Let the threads end."""
         self.catalog.close()
+
+
+def _host(headers: Headers) -> bytes:
+    """Return the name a request is for, without the port."""
+    host = headers.get(b"host", b"").lower()
+    name, _, port = host.rpartition(b":")
+    return name if port.isdigit() else host
 
 
 def _told(error: VolumekitError, status: HTTPStatus, text: str) -> Answer:
