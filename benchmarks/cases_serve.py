@@ -79,7 +79,7 @@ def _served(source: Path, places: dict[str, str | None], ratio: float, peer: str
 def transcode(labels: bool, data: Data) -> Contest:
     """Decode chunks of zarr and encode them again: through the server, and with nothing but the codecs."""
     array = data.labels if labels else data.image
-    array = array[:, : 2 * CUTOUT, : 2 * CUTOUT]
+    array = array[: 2 * CUTOUT, : 2 * CUTOUT, : 2 * CUTOUT]
     source = data.empty() / "made.zarr"
     kind = "segmentation" if labels else "image"
     volume = Volume.from_numpy(array, source, chunk_size=(CUTOUT,) * 3, layer_type=kind, progress=False)
@@ -90,8 +90,8 @@ def transcode(labels: bool, data: Data) -> Contest:
     encode = _encoder(labels)
 
     def with_codecs(number: int) -> bytes:
-        data = Zstd().decode(files[number].read_bytes())
-        return encode(np.frombuffer(data, array.dtype).reshape((*(CUTOUT,) * 3, 1), order="F"))
+        plain = Zstd().decode(files[number].read_bytes())
+        return encode(np.frombuffer(plain, array.dtype).reshape((*(CUTOUT,) * 3, 1), order="F"))
 
     def timed_codecs(_: int) -> float:
         start = time.perf_counter()
@@ -103,8 +103,10 @@ def transcode(labels: bool, data: Data) -> Contest:
         for number, path in enumerate(paths):
             assert servers.fetch(place, path) == with_codecs(number), f"{path} is something else"
 
-    contestants: dict[str, Sample | None] = {OURS: lambda _: servers.one_by_one(place, paths), CODECS: timed_codecs}
-    return Contest(contestants, check, (at_most(1.3, CODECS),))
+    def served(_: int) -> float:
+        return servers.seconds_per_request(place, paths, _seconds(data), connections=1)
+
+    return Contest({OURS: served, CODECS: timed_codecs}, check, (at_most(1.3, CODECS),))
 
 
 def _encoder(labels: bool) -> Callable[[NDArray[Any]], bytes]:

@@ -102,8 +102,8 @@ def fetch(place: str, path: str, connection: http.client.HTTPConnection | None =
     return body
 
 
-def seconds_per_request(place: str, paths: Sequence[str], seconds: int) -> float:
-    """Ask for one path after the other over many connections, with ``wrk``.
+def seconds_per_request(place: str, paths: Sequence[str], seconds: int, connections: int = CONNECTIONS) -> float:
+    """Ask for one path after the other, with ``wrk``.
 
     Parameters
     ----------
@@ -113,13 +113,15 @@ def seconds_per_request(place: str, paths: Sequence[str], seconds: int) -> float
         What to ask for, again and again.
     seconds : int
         How long; 0: ask once for each, one after the other, without ``wrk``.
+    connections : int
+        Requests under way at once.
     """
     if not seconds or tool("wrk") is None:
         return one_by_one(place, paths)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_SCRIPT.format(", ".join(f'"{path}"' for path in paths)))
         script.flush()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script.name, f"http://{place}"]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name, f"http://{place}"]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "errors" in told or "Non-2xx" in told:
         raise AssertionError(f"requests failed:\n{told}")
