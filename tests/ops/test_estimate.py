@@ -1,5 +1,7 @@
 """Estimates of conversions: what they say, and that they write nothing."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -120,7 +122,10 @@ def test_the_command(tmp_path, stack, capsys):
     assert run(command) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["4_4_40", "200", "x", "150", "x", "70", "24", "2.1", "MB", "2.1", "MB"]
-    assert [line.partition(":")[0] for line in lines[-3:]] == ["time", "memory", "room"]
+    assert [line.partition(":")[0] for line in lines[-4:]] == ["work", "time", "memory", "room"]
+    assert run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["tasks"], told["levels"][0]["chunks"], told["read_bytes"]) == (1, 24, 200 * 150 * 70)
     assert not (tmp_path / "dst").exists()
     Volume(stack)
 
@@ -139,5 +144,6 @@ def test_the_text():
     assert "100 x 50 x 20 x 3" in text
     assert "1,234" in text
     assert "about 3 min" in text
-    assert "at most 500 MB; 7 tasks" in text
+    assert "work: 7 tasks; 1 B of voxels in, 150 kB out as stored" in text
+    assert "at most 500 MB" in text
     assert "room" not in text

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from volumekit import Bbox, Volume, transfer
 from volumekit.cli.main import run
 from volumekit.codecs.png import Png
-from volumekit.errors import MissingChunkError, NoSpaceError, OptionError
+from volumekit.errors import MissingChunkError, NoSpaceError, OptionError, TargetExistsError
 from volumekit.ops import transfer as module
+from volumekit.ops import trial
 from volumekit.storage.wrap import CountedStore
 
 SHAPE = (70, 50, 40, 1)
@@ -65,7 +68,7 @@ def test_what_is_the_same_already_is_left_alone(tmp_path, voxels):
 def test_other_layouts_get_the_same_voxels(tmp_path, voxels, source, target):
     one = make(tmp_path / "a", voxels, **source)
     two = make(tmp_path / "b", np.zeros_like(voxels), **target)
-    transfer(one, two.cloudpath, mips=0, progress=False)
+    transfer(one, two.cloudpath, mips=0, overwrite=True, progress=False)
     np.testing.assert_array_equal(Volume(two.cloudpath)[:], voxels)
 
 
@@ -74,7 +77,7 @@ def test_other_layouts_get_the_same_voxels(tmp_path, voxels, source, target):
 def test_a_box(tmp_path, voxels, how, box):
     source = make(tmp_path / "a", voxels, **how)
     target = make(tmp_path / "b", np.zeros_like(voxels), **how)
-    source.transfer_to(target.cloudpath, box, progress=False)
+    source.transfer_to(target.cloudpath, box, overwrite=True, progress=False)
     expected = np.zeros_like(voxels)
     inside = tuple(slice(s.start - a, s.stop - a) for s, a in zip(box, LOW, strict=True))
     expected[inside] = voxels[inside]
@@ -154,3 +157,58 @@ def test_command(tmp_path, voxels, capsys):
     assert run(command) == 0
     assert "2 levels" in capsys.readouterr().out
     assert Volume(tmp_path / "b").exists().num_present == 1
+
+
+def test_chunks_from_elsewhere_are_not_written_over_unasked(tmp_path, voxels, capsys):
+    source, other = make(tmp_path / "a", voxels), make(tmp_path / "b", np.zeros_like(voxels))
+    before = files(tmp_path / "b")
+    with pytest.raises(TargetExistsError, match="overwrite"):
+        transfer(source, other.cloudpath, progress=False)
+    assert run(["transfer", source.cloudpath, other.cloudpath]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert files(tmp_path / "b") == before
+    transfer(source, other.cloudpath, box=Bbox((-5, 3, 8), (27, 19, 24)), mips=0, overwrite=True, progress=False)
+    transfer(source, other.cloudpath, progress=False)
+    assert files(tmp_path / "b") == files(tmp_path / "a"), "the last transfer there was from the same source"
+
+
+@pytest.mark.parametrize("how", [{}, {"compress": "gzip"}, {"encoding": "png"}, {"sharding": True}], ids=str)
+def test_a_dry_run_tells_what_it_then_takes(tmp_path, voxels, how, monkeypatch):
+    monkeypatch.setattr(module, "TASK_BYTES", 32**3)
+    monkeypatch.setattr(trial, "SAMPLE_BYTES", 16**3)
+    source = make(tmp_path / "a", voxels, **how)
+    told = transfer(source, tmp_path / "b", dry_run=True)
+    assert not (tmp_path / "b").exists()
+    transfer(source, tmp_path / "b", progress=False)
+    assert [level.key for level in told.levels] == ["1_1_1", "2_2_2"]
+    for mip, level in enumerate(told.levels):
+        stored = sum(path.stat().st_size for path in (tmp_path / "b" / level.key).iterdir())
+        assert level.shape == source.mip_shape(mip)
+        assert level.chunks == source.exists(mip=mip).total
+        assert stored / 2 < level.stored_bytes < 2 * stored
+    assert told.read_bytes == told.voxel_bytes == sum(np.prod(source.mip_shape(mip)) for mip in (0, 1))
+    assert told.seconds > 0
+
+
+def test_a_dry_run_of_a_box_with_other_chunks(tmp_path, voxels, capsys):
+    source = make(tmp_path / "a", voxels, compress="gzip")
+    target = make(tmp_path / "b", np.zeros_like(voxels), chunk_size=(10, 20, 5))
+    before = files(tmp_path / "b")
+    command = ["transfer", source.cloudpath, target.cloudpath, "--mip", "0", "--box", "0:33,7:40,10:30", "--overwrite"]
+    assert run([*command, "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["read_bytes"] == 33 * 33 * 20
+    assert told["levels"][0]["shape"] == [33, 33, 20, 1]
+    assert files(tmp_path / "b") == before
+    assert not (tmp_path / "b/.volumekit/transfer.json").exists()
+
+
+def test_the_time_is_that_of_the_sample_per_byte(tmp_path, voxels, monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(module, "TASK_BYTES", 16**3)
+    monkeypatch.setattr(trial, "SAMPLE_BYTES", 16**3)
+    told = transfer(make(tmp_path / "a", voxels), tmp_path / "b", mips=0, dry_run=True)
+    sampled = told.voxel_bytes / told.seconds
+    assert 2 * 16**3 <= sampled <= 4 * 16**3
+    assert told.tasks == 5 * 4 * 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, reducing, watched, working
+from volumekit.cli.options import cluster, estimating, reducing, show, watched, working
 from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
 
 
@@ -52,7 +52,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
     help="What becomes of damaged images; skip: fill in their place, a list, and exit code 1.",
 )
 @click.option("--verify", is_flag=True, help="Read what was stored and compare it with SRC before it is finished.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
+@estimating
 @working
 def command(
     src: str,
@@ -62,6 +62,7 @@ def command(
     box: Any,
     dask: str | None,
     zarr_version: str | None,
+    as_json: bool,
     **how: Any,
 ) -> int:
     """Turn an image stack or a volume into a chunked volume with a pyramid.
@@ -81,7 +82,7 @@ def command(
         watch = watched(progress)
         volume = convert(src, dst, progress=watch, box=box, client=client, zarr_version=version, **how)
     if how["dry_run"]:
-        click.echo(volume)
+        show(volume, as_json=as_json)
         return 0
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: {volume.dtype}, levels {sizes}")

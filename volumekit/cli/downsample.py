@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, reducing, watched, working
+from volumekit.cli.options import cluster, estimating, reducing, show, watched, working
 from volumekit.cli.types import COMPRESSION
 
 
@@ -17,16 +17,16 @@ from volumekit.cli.types import COMPRESSION
 @reducing
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room.")
+@estimating
 @working
-def command(url: str, *, progress: bool | None, dask: str | None, **how: Any) -> None:
+def command(url: str, *, progress: bool | None, dask: str | None, as_json: bool, **how: Any) -> None:
     """Add coarser levels to a volume."""
     from volumekit.ops.downsample import downsample
 
     with cluster(dask) as client:
         volume = downsample(url, progress=watched(progress), client=client, **how)
     if how["dry_run"]:
-        click.echo(volume)
+        show(volume, as_json=as_json)
         return
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: levels {sizes}")

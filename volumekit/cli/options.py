@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -57,6 +58,20 @@ def working(command: F) -> F:
         click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes."),
         logged,
     )
+
+
+def estimating(command: F) -> F:
+    """Add ``--dry-run`` and ``--json``."""
+    return _with(
+        command,
+        click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room."),
+        click.option("--json", "as_json", is_flag=True, help="Tell it for programs."),
+    )
+
+
+def show(report: Any, *, as_json: bool) -> None:
+    """Print a report that has ``to_json``."""
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else str(report))
 
 
 def reducing(command: F) -> F:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, logged, watched
+from volumekit.cli.options import cluster, estimating, logged, show, watched
 from volumekit.cli.types import BOX, COMPRESSION, box_of
 
 
@@ -20,10 +20,20 @@ from volumekit.cli.types import BOX, COMPRESSION, box_of
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
 @click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local.")
 @click.option("--journal", type=click.Path(), help="Where to note what is done; default: in DST.")
+@click.option("--overwrite", is_flag=True, help="Write over chunks that are not from SRC.")
+@estimating
 @click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
 def command(
-    src: str, dst: str, *, mips: tuple[int, ...], box: Any, progress: bool | None, dask: str | None, **how: Any
+    src: str,
+    dst: str,
+    *,
+    mips: tuple[int, ...],
+    box: Any,
+    progress: bool | None,
+    dask: str | None,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Copy a volume or a part of it: chunks as they are where source and target agree."""
     from volumekit.ops.transfer import transfer
@@ -33,4 +43,7 @@ def command(
     chosen = box_of(box, source.mip_bounds(min(mips, default=0)))
     with cluster(dask) as client:
         target = transfer(source, dst, mips=mips or None, box=chosen, client=client, progress=watched(progress), **how)
+    if how["dry_run"]:
+        show(target, as_json=as_json)
+        return
     click.echo(f"{target.cloudpath}: {len(target.levels)} levels")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, logged, watched
+from volumekit.cli.options import cluster, logged, show, watched
 from volumekit.cli.types import AMOUNT, BOX, box_of
 
 
@@ -38,5 +37,5 @@ def command(
     chosen = box_of(box, source.mip_bounds(mip))
     with cluster(dask) as client:
         found = verify(source, dst, mip=mip, box=chosen, progress=watched(progress), client=client, **how)
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else str(found))
+    show(found, as_json=as_json)
     return 0 if found else 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volumekit.model.grid import grid_shape
 from volumekit.model.level import Level
@@ -105,6 +105,10 @@ class Estimate:
             tasks=self.tasks * count,
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**asdict(self), "voxel_bytes": self.voxel_bytes, "stored_bytes": self.stored_bytes}
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -122,8 +126,11 @@ class Estimate:
             format_amount(self.voxel_bytes),
             format_amount(self.stored_bytes),
         )
+        plural = "s" * (self.tasks != 1)
+        moved = f"{format_amount(self.read_bytes)} of voxels in, {format_amount(self.stored_bytes)} out as stored"
+        yield f"work: {self.tasks:,} task{plural}; {moved}"
         yield f"time: about {format_seconds(self.seconds)} and what {self.url} takes to store it"
-        yield f"memory: at most {format_amount(self.memory_bytes)}; {self.tasks} task{'s' * (self.tasks > 1)}"
+        yield f"memory: at most {format_amount(self.memory_bytes)}"
         if self.free_bytes is not None:
             short = "" if self.stored_bytes < self.free_bytes else ": NOT ENOUGH"
             yield f"room: {format_amount(self.free_bytes)} free there{short}"
@@ -168,7 +175,7 @@ def estimate(build: Build) -> Estimate:
         seconds=sample.seconds(build.plan.nbytes),
         memory_bytes=PROGRAM_BYTES + build.plan.peak_bytes(build.threads),
         tasks=len(build.plan.tasks),
-        free_bytes=_free(build.target),
+        free_bytes=free_bytes(build.target),
     )
 
 
@@ -178,7 +185,7 @@ def _level(level: Level, ratio: float) -> LevelEstimate:
     return LevelEstimate(level.key, level.shape, chunks, size, round(size * ratio))
 
 
-def _free(target: Volume) -> int | None:
+def free_bytes(target: Volume) -> int | None:
     """Return the room on the disk that a target will be on, None if it is on none."""
     if target._url.protocol != "file":
         return None

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from volumekit.errors import StorageError
+from volumekit.errors import MetadataError, StorageError
 from volumekit.formats.stack import Stack
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import parse_url
@@ -60,10 +60,7 @@ def find_journal(
     MetadataError
         If it is damaged.
     """
-    key = f"{FOLDER}-{name}.json" if beside else f"{FOLDER}/{name}.json"
-    if path is not None:
-        url = parse_url(path)
-        store, key = open_store(url.base), url.name
+    store, key = _kept(store, name, path, beside=beside)
     new = Journal(store, key, dict(job), dict(plan), kept=not beside)
     if overwrite and not _unfinished(store, key, job):
         return new
@@ -103,6 +100,25 @@ def find_begun(
         entry["job"] = digest(job)
     done = record.finished or (place.closed and not overwrite and _is_last(place.notes(array.store), entry["job"]))
     return record, done and place.present(array.store)
+
+
+def last_journal(
+    store: Store, name: str, *, path: str | os.PathLike[str] | None = None, beside: bool = False
+) -> Journal | None:
+    """Return the journal of the last job of a kind, whatever it was; None if there is none that can be read."""
+    place, key = _kept(store, name, path, beside=beside)
+    try:
+        return Journal.find(place, key)
+    except MetadataError:
+        return None
+
+
+def _kept(store: Store, name: str, path: str | os.PathLike[str] | None, *, beside: bool) -> tuple[Store, str]:
+    """Return where a journal is kept."""
+    if path is None:
+        return store, f"{FOLDER}-{name}.json" if beside else f"{FOLDER}/{name}.json"
+    url = parse_url(path)
+    return open_store(url.base), url.name
 
 
 def _is_last(provenance: Provenance, mark: str) -> bool:

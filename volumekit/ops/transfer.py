@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.engine.copying import Copied, alike, copy
 from volumekit.engine.drive import run as drive
-from volumekit.errors import DatasetNotFoundError, OptionError, ReadOnlyError
+from volumekit.errors import DatasetNotFoundError, OptionError, ReadOnlyError, TargetExistsError
 from volumekit.formats.precomputed import Precomputed
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
 from volumekit.ops.apart import check_apart
 from volumekit.ops.options import box_inside
 from volumekit.ops.plan import Plan, Stage, Task, cut
-from volumekit.ops.resume import find_journal, fingerprint
+from volumekit.ops.resume import find_journal, fingerprint, last_journal
 from volumekit.ops.run import run, thread_count
 from volumekit.ops.runners import Report, choose_runner
 from volumekit.ops.target import provenance_of
+from volumekit.ops.trial import estimate_transfer
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.url import URL
+    from volumekit.ops.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,13 @@ def transfer(
     mips: Sequence[Any] | int | None = None,
     compress: str | bool | None = None,
     jobs: int | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
     progress: bool | None = None,
     processes: int | None = None,
     client: Any = None,
     journal: str | os.PathLike[str] | None = None,
-) -> Volume:
+) -> Volume | Any:
     """Copy a volume, or a box of it, to another place.
 
     Chunks are copied byte by byte where source and target have the same grid, encoding and data type, shards or not;
@@ -67,6 +71,11 @@ def transfer(
         Of chunks written; default: as they are in the source.
     jobs : int, optional
         How many threads work; default: one per core.
+    overwrite : bool
+        Whether levels may be written that hold chunks already; those that the last transfer there put may anyway, if it
+        was from this source.
+    dry_run : bool
+        Whether to write nothing, and return an estimate of the time and the room it takes.
     progress : bool, optional
         Whether to show a progress bar; None: in interactive sessions.
     processes, client, journal
@@ -74,13 +83,15 @@ def transfer(
 
     Returns
     -------
-    Volume
-        The target.
+    Volume or Estimate
+        The target; with ``dry_run`` a `volumekit.ops.estimate.Estimate`, to be printed.
 
     Raises
     ------
     OptionError
         If source and target are the same place, or of different extent.
+    TargetExistsError
+        If the target holds chunks from elsewhere, and ``overwrite`` is off.
     OutOfBoundsError
         If the box reaches outside.
     PermissionDeniedError, NoSpaceError, StorageError, CorruptChunkError
@@ -103,10 +114,14 @@ def transfer(
         "state": fingerprint(source),
     }
     store = target.array(0).store
+    if not (is_new or overwrite or _is_ours(last_journal(store, "transfer", path=journal), source)):
+        _check_empty(target, [other for _, other in pairs])
     record = find_journal(store, "transfer", job, plan={}, overwrite=True, path=journal)
-    record.save()
     work = Transfer(source, target, tuple(pairs))
     plan = work.plan(part, threads)
+    if dry_run:
+        return estimate_transfer(work, plan, threads)
+    record.save()
     if is_new:
         target.provenance = provenance_of(source, [source.cloudpath])
         target.commit_provenance()
@@ -124,6 +139,21 @@ def transfer(
     record.finish()
     log.info("%s", work.copied)
     return Volume(target.cloudpath)
+
+
+def _is_ours(last: Journal | None, source: Volume) -> bool:
+    """Tell whether the last transfer to a place was from this source."""
+    return last is not None and last.job.get("source") == source.cloudpath
+
+
+def _check_empty(target: Volume, mips: Sequence[int]) -> None:
+    for mip in mips:
+        if target.has_data(mip):
+            raise TargetExistsError(
+                f"mip {mip} of {target.cloudpath} holds chunks that are from elsewhere; overwrite=True (--overwrite) "
+                "writes over them, where the source has others",
+                url=target.cloudpath,
+            )
 
 
 def _numbers(source: Volume, mips: Any) -> list[int]:
