@@ -371,14 +371,16 @@ def main() -> int:
     parser.add_argument("--only", default="", help="subjects whose name holds this")
     options = parser.parse_args()
     faulthandler.enable()
-    results = run(options.count, options.seed, options.only)
     print(f"{'':36}{'done':>9}{'refused':>9}{'compared':>9}{'failed':>8}{'slowest, ms':>13}")
-    for name, result in results.items():
-        counts = f"{result.read:9}{result.refused:9}{result.compared:9}{len(result.failures):8}"
-        print(f"{name:36}{counts}{1e3 * result.slowest:13.1f}")
-        for failure in result.failures[:8]:
-            print(f"    {failure}")
-    return int(any(result.failures for result in results.values()))
+    failed = False
+    for subject in [subject.name for subject in subjects() if options.only in subject.name]:
+        for name, result in run(options.count, options.seed, subject).items():
+            counts = f"{result.read:9}{result.refused:9}{result.compared:9}{len(result.failures):8}"
+            print(f"{name:36}{counts}{1e3 * result.slowest:13.1f}", flush=True)
+            for failure in result.failures[:8]:
+                print(f"    {failure}", flush=True)
+            failed = failed or bool(result.failures)
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -242,11 +242,11 @@ def test_numbers_as_versions_and_fewer_axes(tmp_path):
     assert (Volume(tmp_path)[...] == as_volume(data[0], "zyx")).all()
 
 
-@pytest.mark.parametrize("version", ["0.6", "0.6rc0", "0.7", "1.0", "nonsense"])
+@pytest.mark.parametrize("version", ["0.6", "0.10", "0.6rc0", "0.7", "1.0", "nonsense"])
 def test_other_versions_are_refused(tmp_path, version):
     image(tmp_path)
     edit(tmp_path, lambda ome: ome.update(version=version))
-    with pytest.raises(UnsupportedError, match=f"OME-Zarr {version}, which this version does not read") as caught:
+    with pytest.raises(UnsupportedError, match=f"OME-Zarr {version}, which is not read") as caught:
         Volume(tmp_path)
     assert caught.value.key == "zarr.json"
     assert "zarr.json" in str(caught.value)

@@ -114,6 +114,33 @@ def test_segmentations_are_labels(tmp_path):
     assert type(ome_zarr_models.open_ome_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))).__name__ == "ImageLabel"
 
 
+WINDOW = {"min": 0, "max": 65535, "start": 5, "end": 200.5}
+CHANNELS = [{"label": f"dye {n}", "color": f"{n}0ff00", "window": WINDOW, "active": n != 1} for n in range(3)]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_names_and_colours_of_channels_go_along(tmp_path, version):
+    source = convert(sample(3), tmp_path / "a.zarr", zarr_version=version, **HOW)
+    document = tmp_path / "a.zarr" / (".zattrs" if version == 2 else "zarr.json")
+    whole = json.loads(document.read_text())
+    ome = whole if version == 2 else whole["attributes"]["ome"]
+    ome["omero"] = {"channels": CHANNELS, "rdefs": {"model": "color"}}
+    document.write_text(json.dumps(whole))
+    for other in (2, 3):
+        made = convert(source.cloudpath, tmp_path / f"{other}.zarr", zarr_version=other, chunk_size=8, progress=False)
+        valid(tmp_path / f"{other}.zarr")
+        attributes = dict(zarr.open_group(tmp_path / f"{other}.zarr", mode="r").attrs)
+        assert (attributes if other == 2 else attributes["ome"])["omero"] == ome["omero"]
+        assert made.axes[3].labels == ("dye 0", "dye 1", "dye 2")
+        assert made.axes[3].colors == ("00ff00", "10ff00", "20ff00")
+    for bad in ({"color": "red"}, {"window": None}, {"window": {**WINDOW, "end": "x"}}, {"window": {"min": 0}}):
+        ome["omero"] = {"channels": [CHANNELS[0], CHANNELS[1], {**CHANNELS[2], **bad}]}
+        document.write_text(json.dumps(whole))
+        convert(source.cloudpath, tmp_path / "b.zarr", overwrite=True, chunk_size=8, progress=False)
+        valid(tmp_path / "b.zarr")
+        assert "omero" not in zarr.open_group(tmp_path / "b.zarr", mode="r").attrs["ome"]
+
+
 @pytest.mark.parametrize("compressor", ["none", *COMPRESSORS])
 @pytest.mark.parametrize("zarr_version", [2, 3])
 def test_a_single_array(tmp_path, compressor, zarr_version):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from volumekit.engine.planes import check_planes, reads_planes
 from volumekit.errors import MissingChunkError, OptionError
+from volumekit.formats.zarr import OmeZarr
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.estimate import estimate
@@ -228,6 +229,7 @@ def convert(
         max_mip=count,
         factor=step,
         method=method,
+        omero=_omero(volume),
     )
     target = new_target(
         url,
@@ -328,6 +330,12 @@ def _layer_type(volume: Volume | None, encoding: str) -> str:
     if encoding == "compressed_segmentation":
         return "segmentation"
     return "image" if volume is None else volume.layer_type
+
+
+def _omero(volume: Volume | None) -> Mapping[str, Any] | None:
+    """Return what an OME-Zarr source says of its channels."""
+    fmt = None if volume is None else volume._format
+    return fmt.omero if isinstance(fmt, OmeZarr) else None
 
 
 def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None) -> Sequence[float]:

@@ -100,6 +100,8 @@ class Description:
         From one level to the next, (x, y, z).
     method : str or None
         How coarser levels are made, if that is known.
+    omero : Mapping or None
+        Names, colours and windows of the channels, for OME-Zarr and as that has them.
     """
 
     size: Sequence[int]
@@ -112,6 +114,7 @@ class Description:
     max_mip: int = 0
     factor: Sequence[int] = (2, 2, 2)
     method: str | None = None
+    omero: Mapping[str, Any] | None = None
 
     def info(self, encoding: str, **more: Any) -> dict[str, Any]:
         """Return the info of a precomputed volume; ``more`` as `create_info` takes it."""
@@ -160,7 +163,8 @@ class Description:
         if kind == "n5":
             return create_n5(levels, compressor=options.in_n5(), layer_type=self.layer_type, name=name, method=method)
         if kind == "ome-zarr":
-            return create_ome_zarr(levels, options.layout(), layer_type=self.layer_type, name=name, method=method)
+            how: dict[str, Any] = {"layer_type": self.layer_type, "name": name, "method": method, "omero": self.omero}
+            return create_ome_zarr(levels, options.layout(), **how)
         if len(levels) > 1:
             raise OptionError("a zarr array has one level; choose the format ome-zarr for a pyramid")
         return create_zarr(levels[0], options.layout(), layer_type=self.layer_type)

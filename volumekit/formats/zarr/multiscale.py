@@ -5,7 +5,9 @@ Sources: OME-NGFF 0.1 to 0.5.
 
 from __future__ import annotations
 
+import math
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +19,8 @@ from volumekit.formats.arrays.format import Choices
 from volumekit.formats.zarr.nodes import Group
 from volumekit.model.units import exact
 
-READABLE = ("0.1", "0.2", "0.3", "0.4", "0.5")
+_COLOR = re.compile(r"[0-9A-Fa-f]{6}")
+_READABLE = re.compile(r"0\.[1-5](\D.*)?")
 OLD_AXES = ("t", "c", "z", "y", "x")
 """Axes of OME-Zarr before 0.3, where they were not written down."""
 
@@ -85,9 +88,10 @@ def choose_multiscale(group: Group, choices: Choices) -> Multiscale:
 def _parse(entry: Mapping[str, Any], number: int, group: Group) -> Multiscale:
     key = group.document
     version = str(group.ome.get("version") or entry.get("version") or ("0.5" if group.version == 3 else "0.4"))
-    if not version.startswith(READABLE):
+    if not _READABLE.fullmatch(version):
         raise UnsupportedError(
-            f"{key} is OME-Zarr {version}, which this version does not read; it reads 0.1 to 0.5",
+            f"{key} is OME-Zarr {version}, which is not read, only 0.1 to 0.5; store it as 0.5, or open one of its "
+            "arrays by its own path",
             key=key,
         )
     axes = _axes(entry.get("axes"), key)
@@ -190,3 +194,18 @@ def _all(channels: Iterable[Any], name: str) -> tuple[str, ...]:
     values = [channel.get(name) if isinstance(channel, Mapping) else None for channel in channels]
     texts = tuple(value for value in values if isinstance(value, str))
     return texts if len(texts) == len(values) else ()
+
+
+def sound_omero(omero: Any, count: int) -> Mapping[str, Any] | None:
+    """Return ``omero`` if it is what OME-Zarr says of so many channels, a colour and a window for each; else None."""
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(channels, list) or len(channels) != count:
+        return None
+    return omero if all(isinstance(channel, Mapping) and _is_shown(channel) for channel in channels) else None
+
+
+def _is_shown(channel: Mapping[str, Any]) -> bool:
+    color, window = channel.get("color"), channel.get("window")
+    ends = [window.get(name) for name in ("min", "max", "start", "end")] if isinstance(window, Mapping) else [None]
+    numbered = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
+    return isinstance(color, str) and _COLOR.fullmatch(color) is not None and numbered

@@ -20,7 +20,7 @@ from volumekit.formats.arrays.roles import CHANNEL, Roles, assign
 from volumekit.formats.base import AT
 from volumekit.formats.zarr import array_v2, array_v3
 from volumekit.formats.zarr.choosing import find_image
-from volumekit.formats.zarr.multiscale import Dataset, Multiscale, channel_notes, choose_multiscale
+from volumekit.formats.zarr.multiscale import Dataset, Multiscale, channel_notes, choose_multiscale, sound_omero
 from volumekit.formats.zarr.nodes import Group, kept, read_node
 from volumekit.formats.zarr.rooted import Rooted
 from volumekit.model.axis import Axis
@@ -87,6 +87,12 @@ class OmeZarr(Rooted):
         made = cls(kept(have), layers, kind, group=group, multiscale=multiscale, channel=channel)
         made.choices = have.get(AT)
         return made
+
+    @property
+    def omero(self) -> Mapping[str, Any] | None:
+        """Names, colours and windows of the channels, as OME-Zarr has them; None if they are not all there."""
+        count = next((level.channels for level in self.levels if level.error is None), 0)
+        return sound_omero(self.group.ome.get("omero"), count)
 
     def axes(self, level: Level) -> tuple[Axis, ...]:
         """Return x, y, z and channel, and the axes that are fixed."""
