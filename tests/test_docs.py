@@ -27,6 +27,7 @@ PAGES = [
     "docs/serve.md",
     "docs/sharding.md",
     "docs/storage.md",
+    "docs/zarr.md",
 ]
 
 
