@@ -242,8 +242,9 @@ def fails_after(monkeypatch):
         def work(self, task, report):
             if len(done) >= count:
                 raise Stopped
-            real(self, task, report)
+            found = real(self, task, report)
             done.append(task.number)
+            return found
 
         monkeypatch.setattr(Build, "__call__", work)
         return done
