@@ -115,8 +115,12 @@ def cluster(address: str | None) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise missing_extra("dask", error) from error
+    if not logging.getLogger("volumekit").isEnabledFor(logging.DEBUG):
+        logging.getLogger("distributed").setLevel(logging.WARNING)
     try:
-        client = Client(LocalCluster(threads_per_worker=1) if address == "local" else address, timeout=20)
+        client = Client(
+            LocalCluster(threads_per_worker=1, dashboard_address=":0") if address == "local" else address, timeout=20
+        )
     except (OSError, ValueError) as error:
         raise StorageError(f"no Dask cluster at {address}: {error}; start one, or use --dask local") from error
     with client:

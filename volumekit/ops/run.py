@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import deque
@@ -99,7 +100,7 @@ def run(
         place.begin(work, bar)
         for stage in plan.stages:
             job = _StageRun(place, stage, journal, retries, bar, collect)
-            job.run(place.parallel(plan, stage, jobs))
+            job.run(functools.partial(place.parallel, plan, stage, jobs))
 
 
 class _StageRun:
@@ -140,12 +141,13 @@ class _StageRun:
         if before and bar is not None:
             bar.skip(stage.nbytes * before // len(stage.tasks))
 
-    def run(self, parallel: int) -> None:
-        """Do the tasks, ``parallel`` of them at a time."""
+    def run(self, parallel: Callable[[], int]) -> None:
+        """Do the tasks, as many at a time as ``parallel`` says."""
         running: dict[Future[Any], Task] = {}
         try:
             while self._waiting or running:
-                while self._waiting and len(running) < parallel:
+                most = parallel()
+                while self._waiting and len(running) < most:
                     task = self._waiting.popleft()
                     running[self._place.submit(task)] = task
                 for future in first_done(running):

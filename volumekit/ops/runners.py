@@ -29,6 +29,9 @@ To be run elsewhere it must pickle, so it is an object with ``__call__`` rather 
 
 Bar = Callable[[int], object]
 
+PATIENCE = 5.0
+"""Seconds after which a cluster is asked again how many workers it has: they come and go."""
+
 
 class Stopped(Exception):
     """The job is ending; this task's outcome no longer matters."""
@@ -47,7 +50,7 @@ class Runner(Protocol):
         """Say what tasks do, and who is told of bytes done."""
 
     def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
-        """Return how many tasks of a stage to have under way at once."""
+        """Return how many tasks of a stage to have under way at once; asked again and again."""
 
     def submit(self, task: Task) -> Future[Any]:
         """Start a task."""
@@ -195,13 +198,15 @@ class Dask(_Elsewhere):
 
     def __init__(self, client: Any) -> None:
         super().__init__()
-        self._client = client
+        self._client, self._asked = client, -PATIENCE
+        self._threads: list[int] = []
         self.executor = client.get_executor(pure=False)
 
     def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
         """Return one task per worker process, times as many as the plan's memory lets a worker have."""
-        threads = [max(1, count) for count in self._client.nthreads().values()] or [1]
-        return max(1, sum(plan.parallel(stage, count) for count in threads))
+        if time.monotonic() >= self._asked + PATIENCE:
+            self._threads, self._asked = list(self._client.nthreads().values()), time.monotonic()
+        return max(1, sum(plan.parallel(stage, max(1, count)) for count in self._threads))
 
     def stop(self) -> None:
         """Forget the tasks that have not started."""
@@ -246,5 +251,5 @@ def _do_elsewhere(work: Work, task: Task) -> tuple[int, Any]:
 
 
 def first_done(running: Iterable[Future[Any]]) -> set[Future[Any]]:
-    """Wait until at least one future is done; return those that are."""
-    return wait(running, return_when=FIRST_COMPLETED).done
+    """Wait until a future is done, or `PATIENCE` is over; return those that are."""
+    return wait(running, timeout=PATIENCE, return_when=FIRST_COMPLETED).done

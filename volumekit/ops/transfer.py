@@ -97,7 +97,7 @@ def transfer(
     PermissionDeniedError, NoSpaceError, StorageError, CorruptChunkError
         If something cannot be read or written.
     """
-    threads = thread_count(jobs)
+    threads, runner = thread_count(jobs), choose_runner(processes, client)
     source = src if isinstance(src, Volume) else Volume(src, parallel=threads)
     url = resolve(dst)
     check_apart(source, url)
@@ -132,7 +132,7 @@ def transfer(
         progress=progress,
         verb="Transferring",
         journal=record,
-        runner=choose_runner(processes, client),
+        runner=runner,
     )
     if is_new:
         target.commit_info()
