@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from volumekit.cli.types import AMOUNT, COUNTS
+from volumekit.cli.types import AMOUNT, FACTOR
 from volumekit.errors import StorageError
 from volumekit.registry import missing_extra
 
@@ -79,7 +79,13 @@ def reducing(command: F) -> F:
     methods = click.Choice(("mean", "mode", "median", "nearest", "min", "max", "gaussian"))
     return _with(
         command,
-        click.option("--factor", type=COUNTS, default="2,2,2", show_default=True, help="From level to level."),
+        click.option(
+            "--factor",
+            type=FACTOR,
+            default="2,2,2",
+            show_default=True,
+            help="From level to level; or chosen by voxel size: isotropic, anisotropic or constant-z.",
+        ),
         click.option("--method", type=methods, help="How to reduce; default: mean, or mode for segmentations."),
     )
 

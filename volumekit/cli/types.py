@@ -88,6 +88,18 @@ class Box(_Type):
         return tuple(slice(a, b) for a, b in ends)
 
 
+class Factor(_Type):
+    """The factor from level to level: three numbers, or a name."""
+
+    name = "X,Y,Z|NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse the text."""
+        if isinstance(value, str) and value[:1].isalpha():
+            return Known("volumekit.ops.factors", "LADDERS").convert(value, param, ctx)
+        return COUNTS.convert(value, param, ctx)
+
+
 class Amount(_Type):
     """An amount of memory, such as ``1GB``."""
 
@@ -107,7 +119,7 @@ class Known(_Type):
     Parameters
     ----------
     module, table : str
-        Where the list is: a mapping of a module.
+        Where the list is: a mapping, or a sequence, of a module.
     others : str
         More names.
     """
@@ -134,6 +146,7 @@ DATA_TYPE = Known("volumekit.formats.precomputed", "DATA_TYPES")
 FORMAT = Known("volumekit.formats", "FORMATS")
 BOX = Box()
 AMOUNT = Amount()
+FACTOR = Factor()
 
 
 def box_of(slices: tuple[slice, ...] | None, bounds: Bbox) -> Bbox:

@@ -133,6 +133,28 @@ def coarser_bounds(bounds: Bbox, factor: Sequence[int]) -> Bbox:
     return _box([(lo // f, -(-hi // f)) for lo, hi, f in _axes(bounds, factor)])
 
 
+def each_factor(factor: Sequence[Any], count: int) -> Sequence[Sequence[int]]:
+    """Return the factors to so many coarser levels, each from the one before.
+
+    Parameters
+    ----------
+    factor : sequence of int, or sequence of those
+        The same for all, (x, y, z), or one for each.
+    count : int
+        How many levels.
+
+    Raises
+    ------
+    OptionError
+        If there are more or fewer.
+    """
+    if not len(factor) or not all(hasattr(step, "__len__") for step in factor):
+        return [factor] * count
+    if len(factor) != count:
+        raise OptionError(f"factor is {factor!r}, for {len(factor)} levels, but there are {count}")
+    return factor
+
+
 def morton(cell: Sequence[int], grid: Sequence[int]) -> int:
     """Return the compressed Morton code of a cell.
 

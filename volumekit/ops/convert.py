@@ -17,11 +17,12 @@ from volumekit.formats.zarr import OmeZarr
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.estimate import estimate
+from volumekit.ops.factors import check_factor, steps
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
-from volumekit.ops.options import box_inside, data_type_of, factor_of, mip_count, three_integers, voxel_size_nm
+from volumekit.ops.options import box_inside, data_type_of, mip_count, three_integers, voxel_size_nm
 from volumekit.ops.proof import Proof, check_share
 from volumekit.ops.resume import find_begun, fingerprint
 from volumekit.ops.run import thread_count
@@ -49,7 +50,7 @@ def convert(
     encoding: str = "raw",
     data_type: Any = None,
     mips: int = 0,
-    factor: Sequence[int] = (2, 2, 2),
+    factor: str | Sequence[Any] = (2, 2, 2),
     method: str | None = None,
     box: Bbox | Sequence[Any] | None = None,
     layer_type: str | None = None,
@@ -106,8 +107,8 @@ def convert(
         where the target cannot store it.
     mips : int
         How many levels below the full one.
-    factor : sequence of int
-        From each level to the next, (x, y, z).
+    factor : sequence of int, sequence of those, or str
+        From each level to the next, (x, y, z), or how to choose that from the voxel size; see `downsample`.
     method : {"mean", "mode", "median", "nearest", "min", "max", "gaussian"}, optional
         How to reduce; see `volumekit.ops.kernels.downsample`. Default: mean for images, mode for segmentations. Each
         level is computed from the rounded values of the one before.
@@ -207,7 +208,7 @@ def convert(
     url = resolve(dst, format)
     kind = new_format(url)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
-    step = factor_of(factor, count)
+    factor = check_factor(factor, count)
     volume, source = open_input(
         src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing, on_error=on_error
     )
@@ -218,16 +219,18 @@ def convert(
     layer_type = layer_type or _layer_type(volume, encoding)
     share = check_share(verify, volume, encoding)
     method = choose_method(method, layer_type)
+    size = _voxel_size(voxel_size, unit, volume)
+    ladder = steps(factor, count, size)
     described = Description(
         size=part.size().tolist(),
         offset=low,
         dtype=data_type_of(data_type, source.dtype, encoding, reducible(kind, count)).name,
         channels=source.channels,
-        resolution=_voxel_size(voxel_size, unit, volume),
+        resolution=size,
         chunk_size=three_integers(chunk_size, "chunk_size", least=1),
         layer_type=layer_type,
         max_mip=count,
-        factor=step,
+        factor=ladder or (2, 2, 2),
         method=method,
         omero=_omero(volume),
     )
@@ -253,7 +256,7 @@ def convert(
         box=[*part.minpt.tolist(), *part.maxpt.tolist()],
         encoding=encoding if kind == "precomputed" else None,
         mips=count,
-        factor=list(step),
+        factor=factor,
         downsampling=method if count else None,
     )
     cut = {"memory": budget, "threads": threads}
@@ -268,10 +271,9 @@ def convert(
         log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
         return Volume(target.cloudpath)
     cut = {name: value if record is None else record.plan[name] for name, value in cut.items()}
-    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
     how: dict[str, Any] = {"copies": True, "method": method, "rows": shifted(source, shift).rows, **cut}
     plan, source = plan_reading(
-        source, threads, lambda reading: plan_levels(target, range(count + 1), [step] * count, reading=reading, **how)
+        source, threads, lambda reading: plan_levels(target, range(count + 1), ladder, reading=reading, **how)
     )
     if voxel_size is None and not _sized(volume):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")

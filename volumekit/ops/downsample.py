@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from volumekit.errors import OptionError, ReadOnlyError
 from volumekit.ops.build import Build, choose_method, plan_levels
 from volumekit.ops.estimate import estimate
+from volumekit.ops.factors import check_factor, steps
 from volumekit.ops.growth import can_grow, grow
 from volumekit.ops.inputs import VolumeInput
 from volumekit.ops.memory import parse_amount
-from volumekit.ops.options import factor_of, mip_count
+from volumekit.ops.options import mip_count
 from volumekit.ops.resume import find_begun
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 def downsample(
     vol: Volume | str | os.PathLike[str],
     *,
-    factor: Sequence[int] = (2, 2, 2),
+    factor: str | Sequence[Any] = (2, 2, 2),
     mips: int = 1,
     method: str | None = None,
     mip: int | None = None,
@@ -55,8 +56,10 @@ def downsample(
     ----------
     vol : Volume, str or os.PathLike
         The volume.
-    factor : sequence of int
-        From each level to the next, (x, y, z).
+    factor : sequence of int, sequence of those, or str
+        From each level to the next, (x, y, z); one for each level; or a way to choose them: ``"isotropic"``: of flat
+        voxels only the short axes are halved until they are about cubes, then all; ``"anisotropic"``: all are, so that
+        voxels keep their shape; ``"constant-z"``: x and y are.
     mips : int
         How many levels to add.
     method : str, optional
@@ -99,13 +102,13 @@ def downsample(
         If voxels cannot be read or written.
     """
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips, least=1)
-    step = factor_of(factor, count)
+    factor = check_factor(factor, count)
     volume = vol if isinstance(vol, Volume) else Volume(vol)
     array = volume.array(volume.mip)
     if not can_grow(array.fmt):
         raise ReadOnlyError(f"levels cannot be added to {array.fmt.name} data; convert it first", url=volume.cloudpath)
     method = choose_method(method, volume.layer_type)
-    entry = started("downsample", volume.cloudpath, mip=mip, mips=count, factor=list(step), downsampling=method)
+    entry = started("downsample", volume.cloudpath, mip=mip, mips=count, factor=factor, downsampling=method)
     job = {**entry["method"], "compress": compress}
     cut = {"memory": budget, "threads": threads}
     record, done = find_begun(volume, "downsample", job, entry=entry, plan=cut, overwrite=overwrite, path=journal)
@@ -113,7 +116,8 @@ def downsample(
         log.warning("%s has these levels already: nothing is left to do; mip= adds others", volume.cloudpath)
         return volume
     first = record.plan.get("mip", _coarsest(volume) if mip is None else volume.to_mip(mip))
-    grown = grow(volume, first, step, count, method=method, overwrite=overwrite or record.saved)
+    ladder = steps(factor, count, volume.levels[first].resolution)
+    grown = grow(volume, first, ladder, method=method, overwrite=overwrite or record.saved)
     opened, level = volume.array(first).options, volume.levels[first]
     if level.locked:
         raise ReadOnlyError(f"mip {first} {level.locked}", url=volume.cloudpath, key=level.key)
@@ -126,7 +130,7 @@ def downsample(
     cut = {name: record.plan[name] for name in cut}
     how: dict[str, Any] = {"copies": False, "method": method, **cut}
     target = targets[0]
-    plan = plan_levels(target, grown.numbers, [step] * count, **how)
+    plan = plan_levels(target, grown.numbers, ladder, **how)
     if dry_run:
         return estimate(Build(plan, VolumeInput(target, first), target, method, threads)).times(len(targets))
     if not record.cleared:

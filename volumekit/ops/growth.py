@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ class Growth:
         return [Volume(self.url, info=draft, **how) for draft in self.drafts]
 
 
-def grow(volume: Volume, first: int, step: Factor, count: int, *, method: str, overwrite: bool) -> Growth:
+def grow(volume: Volume, first: int, steps: Sequence[Factor], *, method: str, overwrite: bool) -> Growth:
     """Describe a volume with coarser levels.
 
     Parameters
@@ -71,10 +71,8 @@ def grow(volume: Volume, first: int, step: Factor, count: int, *, method: str, o
         The volume.
     first : int
         The level to start from.
-    step : tuple of int
-        From each level to the next, (x, y, z).
-    count : int
-        How many levels.
+    steps : sequence of tuple of int
+        From each level to the next, (x, y, z), one for each level.
     method : str
         How they are made.
     overwrite : bool
@@ -87,14 +85,14 @@ def grow(volume: Volume, first: int, step: Factor, count: int, *, method: str, o
     """
     fmt = volume.array(first).fmt
     if isinstance(fmt, OmeZarr | N5):
-        return _grow_image(volume, fmt, first, step, count, method=method, overwrite=overwrite)
-    info, keys = _describe(volume, first, step, count, overwrite=overwrite)
+        return _grow_image(volume, fmt, first, steps, method=method, overwrite=overwrite)
+    info, keys = _describe(volume, first, steps, overwrite=overwrite)
     found = [scale["key"] for scale in info["scales"]]
     return Growth(volume.cloudpath, (info,), (first, *map(found.index, keys)), keys, keys)
 
 
 def _grow_image(
-    volume: Volume, fmt: OmeZarr | N5, first: int, step: Factor, count: int, *, method: str, overwrite: bool
+    volume: Volume, fmt: OmeZarr | N5, first: int, steps: Sequence[Factor], *, method: str, overwrite: bool
 ) -> Growth:
     """Describe an image with coarser levels in place of all that were coarser before."""
     old = range(first + 1, len(volume.levels))
@@ -102,13 +100,13 @@ def _grow_image(
         _check_free(volume, mip, overwrite=overwrite)
     how: dict[str, Any] = {"kept": range(first + 1), "method": method}
     if isinstance(fmt, N5):
-        documents = with_coarser_datasets(fmt, first, [step] * count, **how)
+        documents = with_coarser_datasets(fmt, first, steps, **how)
     else:
-        documents = with_coarser(fmt, first, [step] * count, **how)
+        documents = with_coarser(fmt, first, steps, **how)
     drafts = tuple(parsed(type(fmt), documents, choices) for choices in _positions(fmt))
     keys = [level.key for level in drafts[0].levels[first + 1 :]]
     remove = [*dict.fromkeys([*keys, *(volume.levels[mip].key for mip in old)])]
-    return Growth(volume.cloudpath, drafts, tuple(range(first, first + count + 1)), keys, remove)
+    return Growth(volume.cloudpath, drafts, tuple(range(first, first + len(steps) + 1)), keys, remove)
 
 
 def _positions(fmt: OmeZarr | N5) -> Iterator[bytes]:
@@ -122,13 +120,13 @@ def _positions(fmt: OmeZarr | N5) -> Iterator[bytes]:
 
 
 def _describe(
-    volume: Volume, first: int, step: Factor, count: int, *, overwrite: bool
+    volume: Volume, first: int, steps: Sequence[Factor], *, overwrite: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Return an info with the new levels, and their keys, finest first."""
     info = copy.deepcopy(volume.info)
     scales, keys = info["scales"], []
     finer = scales[first]
-    for _ in range(count):
+    for step in steps:
         made = coarser_scale(finer, step)
         old = next((n for n, scale in enumerate(scales) if _same(scale, made)), None)
         if old is None:

@@ -36,20 +36,6 @@ def three_integers(values: Any, name: str, *, least: int | None = None) -> Facto
     return x, y, z
 
 
-def factor_of(factor: Any, mips: int) -> Factor:
-    """Return the factor from one level to the next.
-
-    Raises
-    ------
-    OptionError
-        If it is no three positive integers, or would repeat the same level.
-    """
-    found = three_integers(factor, "factor", least=1)
-    if mips and max(found) == 1:
-        raise OptionError("a factor of 1,1,1 makes no coarser level; give one like 2,2,1, or mips=0")
-    return found
-
-
 def mip_count(mips: Any, *, least: int = 0) -> int:
     """Return a number of levels.
 

@@ -96,8 +96,8 @@ class Description:
         ``"image"`` or ``"segmentation"``.
     max_mip : int
         How many coarser levels there are.
-    factor : sequence of int
-        From one level to the next, (x, y, z).
+    factor : sequence of int, or sequence of those
+        From one level to the next, (x, y, z); or one for each of them.
     method : str or None
         How coarser levels are made, if that is known.
     omero : Mapping or None
@@ -112,7 +112,7 @@ class Description:
     chunk_size: Sequence[int]
     layer_type: str = "image"
     max_mip: int = 0
-    factor: Sequence[int] = (2, 2, 2)
+    factor: Sequence[Any] = (2, 2, 2)
     method: str | None = None
     omero: Mapping[str, Any] | None = None
 

@@ -12,7 +12,7 @@ from volumekit.errors import MetadataError, MissingExtraError, OptionError, Unsu
 from volumekit.formats.precomputed.info import LAYER_TYPES, SETTINGS, VOLUME, Info, is_wrong, parse_levels
 from volumekit.formats.precomputed.sharding import coarser_sharding, scale_sharding
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import coarser_bounds
+from volumekit.model.grid import coarser_bounds, each_factor
 from volumekit.model.level import Level
 from volumekit.model.units import exact
 
@@ -138,7 +138,7 @@ def create_info(
     chunk_size: Sequence[int] = (128, 128, 64),
     compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
     max_mip: int = 0,
-    factor: Sequence[int] = (2, 2, 1),
+    factor: Sequence[Any] = (2, 2, 1),
     redirect: str | None = None,
     encoding_level: int | None = None,
     encoding_effort: int | None = None,
@@ -201,8 +201,8 @@ def create_info(
         what = {"data_type": _type_name(data_type), "num_channels": num_channels}
         scale |= encoding_settings(encoding, encoding_level, encoding_effort)
         scales = [{**scale, **scale_sharding(sharding or False, scale, **what), **more}]
-        for _ in range(max_mip):
-            scales.append(coarser_scale(scales[-1], factor))
+        for step in each_factor(factor, max_mip):
+            scales.append(coarser_scale(scales[-1], step))
     except (TypeError, ValueError) as error:
         raise OptionError(f"these values describe no volume: {error}") from error
     info: Info = {

@@ -18,7 +18,7 @@ from volumekit.formats.zarr.notes import OWN
 from volumekit.formats.zarr.omezarr import OmeZarr
 from volumekit.formats.zarr.zarr import Zarr
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import coarser_bounds
+from volumekit.model.grid import coarser_bounds, each_factor
 from volumekit.model.level import CodecSpec, Level
 from volumekit.model.units import exact
 
@@ -36,7 +36,7 @@ def describe_levels(
     offset: Sequence[int] = (0, 0, 0),
     chunk_size: Sequence[int] = (64, 64, 64),
     max_mip: int = 0,
-    factor: Sequence[int] = (2, 2, 2),
+    factor: Sequence[Any] = (2, 2, 2),
 ) -> list[Level]:
     """Return the levels of a new pyramid, finest first.
 
@@ -54,8 +54,8 @@ def describe_levels(
         (x, y, z).
     max_mip : int
         How many coarser levels there are.
-    factor : sequence of int
-        From one level to the next, (x, y, z).
+    factor : sequence of int, or sequence of those
+        From one level to the next, (x, y, z); or one for each of them.
 
     Raises
     ------
@@ -72,8 +72,8 @@ def describe_levels(
     except (TypeError, ValueError) as error:
         raise OptionError(f"these values describe no volume: {error}") from error
     levels = [Level("0", bounds, (x, y, z, 1), kind, channels, (a, b, c), CodecSpec("raw"))]
-    for _ in range(max_mip):
-        levels.append(coarser(levels[-1], factor))
+    for step in each_factor(factor, max_mip):
+        levels.append(coarser(levels[-1], step))
     return levels
 
 

@@ -1,0 +1,98 @@
+"""Factors from level to level: the same, one by one, or chosen from the voxel size."""
+
+import numpy as np
+import pytest
+
+import volumekit
+from volumekit import Volume
+from volumekit.cli.main import run
+from volumekit.errors import OptionError
+from volumekit.ops.factors import check_factor, steps
+from volumekit.ops.kernels import downsample
+
+ARRAY = np.random.default_rng(0).integers(0, 255, (40, 37, 23, 1)).astype(np.uint8)
+
+
+def sizes(volume):
+    return [list(level.resolution) for level in volume.levels]
+
+
+def check(volume, factors):
+    """Compare each level with what the one before gives."""
+    for mip, factor in enumerate(factors):
+        finer, coarser = (np.asarray(volume.download((), mip=n)) for n in (mip, mip + 1))
+        np.testing.assert_array_equal(coarser, downsample(finer, factor, method="mean"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "wanted"),
+    [
+        ("isotropic", (4, 4, 40), [(2, 2, 1)] * 3 + [(2, 2, 2)] * 2),
+        ("isotropic", (4, 4, 4), [(2, 2, 2)] * 5),
+        ("isotropic", (4, 4, 6), [(2, 2, 1)] + [(2, 2, 2)] * 4),
+        ("isotropic", (4, 4, 5), [(2, 2, 2)] * 5),
+        ("isotropic", (30, 1.5, 7), [(1, 2, 1), (1, 2, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2)]),
+        ("anisotropic", (4, 4, 40), [(2, 2, 2)] * 5),
+        ("constant-z", (4, 4, 40), [(2, 2, 1)] * 5),
+    ],
+)
+def test_ladders(name, size, wanted):
+    assert steps(check_factor(name, 5), 5, size) == wanted
+
+
+@pytest.mark.parametrize("name", ["v", "v.zarr", "v.n5"])
+def test_isotropic_levels(tmp_path, name):
+    how = {"voxel_size": (4, 4, 10), "factor": "isotropic", "chunk_size": (16, 16, 16)}
+    volume = volumekit.convert(ARRAY, tmp_path / name, mips=3, offset=(16, 8, 24), **how)
+    assert sizes(volume) == [[4, 4, 10], [8, 8, 10], [16, 16, 20], [32, 32, 40]]
+    check(volume, [(2, 2, 1), (2, 2, 2), (2, 2, 2)])
+
+
+@pytest.mark.parametrize("name", ["v", "v.zarr", "v.n5"])
+def test_levels_that_are_added(tmp_path, name):
+    how = {"voxel_size": (4, 4, 10), "chunk_size": (16, 16, 16)}
+    volumekit.convert(ARRAY, tmp_path / name, **how)
+    volume = volumekit.downsample(tmp_path / name, mips=2, factor="isotropic")
+    assert sizes(volume) == [[4, 4, 10], [8, 8, 10], [16, 16, 20]]
+    check(volume, [(2, 2, 1), (2, 2, 2)])
+    volume = volumekit.downsample(tmp_path / name, mip=2, mips=2, factor=[(1, 1, 2), (2, 1, 1)])
+    assert sizes(volume)[3:] == [[16, 16, 40], [32, 16, 40]]
+    check(volume, [(2, 2, 1), (2, 2, 2), (1, 1, 2), (2, 1, 1)])
+
+
+def test_the_command(tmp_path):
+    volumekit.convert(ARRAY, tmp_path / "v", voxel_size=(4, 4, 40))
+    assert run(["downsample", str(tmp_path / "v"), "--mips", "2", "--factor", "constant-z", "--quiet"]) == 0
+    assert sizes(Volume(tmp_path / "v"))[-1] == [16, 16, 40]
+    assert run(["downsample", str(tmp_path / "v"), "--factor", "cubic", "--quiet"]) == 2
+
+
+def test_the_same_call_goes_on_only_with_the_same_factor(tmp_path):
+    how = {"voxel_size": (4, 4, 40), "mips": 1}
+    for _ in range(2):
+        volumekit.convert(
+            Volume.from_numpy(ARRAY, tmp_path / "s", overwrite=True), tmp_path / "v", overwrite=True, **how
+        )
+    for factor in ("isotropic", [(2, 2, 1)]):
+        with pytest.raises(OptionError, match="overwrite"):
+            volumekit.convert(Volume(tmp_path / "s"), tmp_path / "v", factor=factor, **how)
+
+
+@pytest.mark.parametrize(
+    "factor", ["cubic", (1, 1, 1), (2, 2), (0, 2, 2), [(2, 2, 2)], [(2, 2, 2), (1, 1, 1)], [], None, 1.5]
+)
+def test_no_factors(tmp_path, factor):
+    with pytest.raises(OptionError, match="factor"):
+        volumekit.convert(ARRAY, tmp_path / "v", mips=2, factor=factor)
+    assert not list(tmp_path.iterdir())
+
+
+def test_infos_with_a_factor_for_each_level():
+    info = Volume.create_new_info(
+        1, "image", "uint8", "raw", (4, 4, 40), (0, 0, 0), (64, 64, 64), max_mip=2, factor=[(2, 2, 1), (2, 2, 2)]
+    )
+    assert [scale["resolution"] for scale in info["scales"]] == [[4, 4, 40], [8, 8, 40], [16, 16, 80]]
+    with pytest.raises(OptionError, match="factor"):
+        Volume.create_new_info(
+            1, "image", "uint8", "raw", (4, 4, 40), (0, 0, 0), (64, 64, 64), max_mip=1, factor=[(2, 2, 1), (2, 2, 2)]
+        )
