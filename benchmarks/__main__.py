@@ -21,6 +21,7 @@ from benchmarks import (
     cases_remote,
     cases_serve,
     cases_shards,
+    cases_view,
     cases_write,
 )
 from benchmarks.data import FULL, QUICK, Data
@@ -40,6 +41,7 @@ FAMILIES = (
     cases_shards,
     cases_kernels,
     cases_serve,
+    cases_view,
 )
 
 

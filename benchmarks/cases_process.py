@@ -75,6 +75,10 @@ def _seconds(code: str) -> float:
 
 def _python(*arguments: str) -> str:
     """Run Python where all that is importable here is importable."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=everything_importable()).stdout
+
+
+def everything_importable() -> dict[str, str]:
+    """Return an environment in which all that is importable here is importable."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from PIL import Image
 
@@ -15,6 +16,9 @@ from volumekit.storage import open_store
 from volumekit.view.viewer import Viewer
 
 pytestmark = needs_browser
+
+PATIENCE = 120.0
+"""Seconds, for machines that are busy with other things."""
 
 SHAPE, OFFSET, RESOLUTION = (96, 64, 20), (-7, 30, 100), (8, 8, 40)
 Z = 9
@@ -141,7 +145,7 @@ def test_several_layers_and_the_contrast(tmp_path):
     Volume.from_numpy(dim, tmp_path / "image", resolution=RESOLUTION, voxel_offset=OFFSET, chunk_size=(32, 32, 8))
     write_precomputed(tmp_path / "labels", np.where(labels() == 2, labels(), 0), sharded=False)
     viewer = Volume(tmp_path / "image").view(Volume(tmp_path / "labels"), browser=False)
-    picture = np.asarray(plane(viewer).screenshot(tmp_path / "picture.png").convert("RGB"))
+    picture = np.asarray(plane(viewer).screenshot(tmp_path / "picture.png", timeout=PATIENCE))
     assert np.array_equal(picture, np.asarray(Image.open(tmp_path / "picture.png").convert("RGB")))
     low, high = viewer.state["layers"][0]["shaderControls"]["normalized"]["range"]
     assert low == 0
@@ -152,6 +156,39 @@ def test_several_layers_and_the_contrast(tmp_path):
     dark = pixel(picture, 12, 10)
     assert max(dark) - min(dark) == 0
     assert 0 < dark[0] < 90
+
+
+GREYS_OF = {"stack": (40, 90, 150, 210), "zarr2": (200, 60, 120, 30), "tiff": (10, 250, 100, 180)}
+
+
+def write_formats(folder):
+    """Write a folder of images, a zarr v2 array and a multi-page TIFF, as other programs do."""
+    arrays = {name: quarters(dict(zip(GREYS, values, strict=True)), np.uint8) for name, values in GREYS_OF.items()}
+    (folder / "stack").mkdir()
+    for z, plane in enumerate(arrays["stack"].T):
+        Image.fromarray(plane).save(folder / f"stack/z{z:03}.png")
+    how = {"chunks": (8, 32, 32), "zarr_format": 2}
+    zarr.create_array(str(folder / "zarr2.zarr"), data=np.ascontiguousarray(arrays["zarr2"].T), **how)
+    tifffile.imwrite(folder / "tiff.tif", arrays["tiff"].T, photometric="minisblack")
+    return [folder / name for name in ("stack", "zarr2.zarr", "tiff.tif")]
+
+
+def test_other_formats_over_each_other(tmp_path):
+    """One is red, one green, one blue; where the layers lie over each other the colours add up."""
+    first, *others = map(Volume, write_formats(tmp_path))
+    viewer = first.view(*others, browser=False)
+    assert len({layer["name"] for layer in viewer.state["layers"]}) == len(GREYS_OF)
+    x, y, _ = (n / 2 for n in SHAPE)
+    viewer = plane(viewer)
+    viewer.state |= {"position": [x, y, Z + 0.5]}
+    for number, layer in enumerate(viewer.state["layers"]):
+        colour = ", ".join("toNormalized(getDataValue())" if n == number else "0.0" for n in range(3))
+        layer |= {"shader": f"void main() {{ emitRGB(vec3({colour})); }}", "blend": "additive", "opacity": 1}
+        layer.pop("shaderControls")
+    picture = np.asarray(viewer.screenshot(timeout=PATIENCE))
+    for (x, y), quarter in PLACES.items():
+        expected = [values[list(GREYS).index(quarter)] for values in GREYS_OF.values()]
+        assert np.allclose(pixel(picture, x, y), expected, atol=2), (x, y)
 
 
 def test_a_source_that_cannot_be_read_is_seen(tmp_path):
@@ -173,7 +210,7 @@ def test_the_command(tmp_path):
     write_precomputed(tmp_path / "data", image(), sharded=False)
     program = "from volumekit.cli.main import main; main()"
     command = [sys.executable, "-c", program, "view", str(tmp_path / "data"), "--screenshot", str(tmp_path / "out.png")]
-    done = subprocess.run([*command, "--size", "640,480"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*command, "--size", "640,480"], capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'out.png'}\n", "")
     picture = np.asarray(Image.open(tmp_path / "out.png").convert("L"), float)
     assert picture.shape == (480, 640)

@@ -21,7 +21,7 @@ from volumekit.picture.planes import contrast
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
 
-MOST_VOXELS = 1 << 22
+MOST_VOXELS = 1 << 20
 """A look at the data, for the contrast and the labels, never reads more than this."""
 
 MOST_LABELS = 200
