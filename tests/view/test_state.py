@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from volumekit import Volume
-from volumekit.view.state import MOST_LABELS, MOST_VOXELS, Shown, fragment, look, viewer_state
+from volumekit.view.state import MOST_LABELS, MOST_VOXELS, Shown, fitting_scale, fragment, look, viewer_state
+from volumekit.volume.card import thumbnail
 
 
 def shown(volume, name="a"):
@@ -112,3 +113,21 @@ def test_data_that_cannot_be_read_are_shown_all_the_same():
     (layer,) = viewer_state([shown(volume)])["layers"]
     assert layer["type"] == "image"
     assert "shaderControls" not in layer
+
+
+def test_levels_that_hold_nothing_yet_are_passed_over(rng):
+    """Coarser levels are often described before anybody fills them."""
+    volume = memory(rng.integers(500, 900, (64, 64, 16), np.uint16), "unfilled", max_mip=2)
+    low, high = viewer_state([shown(volume)])["layers"][0]["shaderControls"]["normalized"]["range"]
+    assert 500 <= low < 510
+    assert 890 < high < 900
+    assert look(memory(np.zeros((64, 64, 16), np.uint8), "nothing", max_mip=1)).any() == np.False_
+    assert thumbnail(volume).getextrema()[1] > 200
+
+
+def test_the_scale_fits_the_page(rng):
+    volume = memory(np.ones((1000, 500, 100), np.uint8), "page", resolution=(4, 4, 40))
+    usual, large = fitting_scale(volume), fitting_scale(volume, (2000, 1200))
+    assert usual == pytest.approx(1000 * 4 / 235 / 4)  # z, 4000 nm, is the height of a panel
+    assert large == pytest.approx(1000 * 4 / (1113 / 2) / 4)
+    assert fitting_scale(volume, (64, 64)) > usual

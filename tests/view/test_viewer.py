@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import zarr
 
 from tests.serve.client import get
 from tests.view.test_page import told
@@ -148,13 +149,25 @@ def test_labels_that_do_not_say_so(brain, tmp_path):
     state = brain.view(labels=cells, browser=False).state
     assert [layer["type"] for layer in state["layers"]] == ["image", "segmentation"]
     assert state["layers"][1]["segments"] == ["7"]
-    assert cells.view(labels=[cells], browser=False).names == ("cells",)
-    assert cells.view(labels=[cells], browser=False).state["layers"][0]["type"] == "segmentation"
-    assert cells.view(browser=False).state["layers"][0]["type"] == "image"
+    again = cells.view(labels=[cells], browser=False)
+    assert (again.names, again.state["layers"][0]["type"]) == (("cells",), "segmentation")
+    other = cells.view(browser=False)
+    assert (other.names, other.state["layers"][0]["type"]) == (("cells-2",), "image")
     for array in (np.zeros((8, 8, 8), np.float32), np.zeros((8, 8, 8, 3), np.uint8)):
         wrong = Volume.from_numpy(array, tmp_path / f"wrong{array.ndim}", chunk_size=(8, 8, 8))
         with pytest.raises(OptionError, match=r"labels are whole numbers in one channel; wrong. holds"):
             brain.view(labels=wrong, browser=False)
+
+
+def test_labels_of_64_bits_stay_whole_numbers(tmp_path):
+    """Precomputed has no int64; as an image it is shown as float32."""
+    array = np.full((8, 8, 8), 2**40 + 1)
+    zarr.create_array(str(tmp_path / "cells.zarr"), data=array)
+    cells = Volume(tmp_path / "cells.zarr")
+    made = cells.view(labels=cells, browser=False)
+    assert made.state["layers"][0]["segments"] == [str(2**40 + 1)]
+    assert np.array_equal(Volume(made.state["layers"][0]["source"])[:], array[..., None].astype(np.uint64))
+    assert Volume(cells.view(browser=False).state["layers"][0]["source"]).dtype == np.float32
 
 
 def test_pictures_that_cannot_be(brain, tmp_path):

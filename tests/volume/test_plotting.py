@@ -61,6 +61,28 @@ def test_orthogonal_views(volume):
     assert [axis.get_title() for axis in given] == ["x = 1", "z = 101"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "alike"), [((60, 20, 10), True), ((90, 40, 12), True), ((90, 10, 60), False), ((10, 10, 40), False)]
+)
+def test_panels_have_one_scale_and_nothing_is_cut_off(tmp_path, shape, alike):
+    """But a panel that would be too thin for its labels is larger."""
+    volume = Volume.from_numpy(np.ones(shape, np.uint8), tmp_path / "v", resolution=(4, 8, 40))
+    axes = volume.plot()
+    figure = axes[0].figure
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    scales = []
+    for axis in axes:
+        left, right = axis.get_xlim()
+        size = {"x": 4, "y": 8}[axis.get_xlabel()]
+        scales.append(axis.get_window_extent(renderer).width / ((right - left) * size))
+        whole = axis.get_tightbbox(renderer)
+        assert whole.x0 >= 0
+        assert whole.y0 >= 0
+        assert whole.y1 <= figure.bbox.height
+    assert (max(scales) <= 1.001 * min(scales)) == alike
+
+
 def test_all_slices_have_the_same_contrast(tmp_path):
     array = np.zeros((20, 20, 20), np.uint8)
     array[:, :, 10] = 100

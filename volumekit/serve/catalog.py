@@ -76,9 +76,17 @@ class Catalog:
                     return dataset, rest, as_zarr
         return None
 
-    def add(self, volume: Volume) -> str:
-        """Serve one more volume; return its name, which is made up where another one has it."""
-        source = Source.of(volume)
+    def add(self, volume: Volume, *, kind: str | None = None) -> str:
+        """Serve one more volume; return its name, which is made up where another one has it.
+
+        Parameters
+        ----------
+        volume : Volume
+            What to serve.
+        kind : {"image", "segmentation"}, optional
+            What it is shown as; None: what its metadata say.
+        """
+        source = replace(Source.of(volume), kind=kind)
         with self._adding:
             for name in _names(source.name):
                 known = self.datasets.get(name)
@@ -86,7 +94,7 @@ class Catalog:
                     dataset = Dataset(replace(source, name=name), self.executor)
                     self._take({**self.datasets, name: dataset})
                     return name
-                if known.take(volume):
+                if known.source.kind == kind and known.take(volume):
                     return name
         raise AssertionError("there is always another name")
 

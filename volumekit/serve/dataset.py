@@ -47,7 +47,7 @@ class Dataset:
     def _show(self, volume: Volume) -> None:
         self.volume = volume
         objects = Objects(volume._store, self._executor)
-        self.precomputed = PrecomputedView(volume, objects, self._executor)
+        self.precomputed = PrecomputedView(volume, objects, self._executor, kind=self.source.kind)
         self.zarr = ZarrView(volume, objects, self._executor)
         self._thumbnail: Document | None = None
         self._checked = time.monotonic()

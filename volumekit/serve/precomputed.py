@@ -85,10 +85,12 @@ class PrecomputedView:
         Its stored objects.
     executor : Executor
         Threads that decode.
+    kind : {"image", "segmentation"}, optional
+        What it is shown as; None: what its metadata say. Precomputed volumes are what they say.
     """
 
-    def __init__(self, volume: Volume, objects: Objects, executor: Executor) -> None:
-        self._volume, self._executor = volume, executor
+    def __init__(self, volume: Volume, objects: Objects, executor: Executor, *, kind: str | None = None) -> None:
+        self._volume, self._executor, self._kind = volume, executor, kind or volume.layer_type
         self._own = isinstance(volume._format, Precomputed)
         self._objects = objects if self._own else None
         self._made: dict[str, _Scale] = {}
@@ -113,7 +115,7 @@ class PrecomputedView:
             pairs = zip(volume.levels, info["scales"], strict=True)
             info["scales"] = [scale for scale in (self._stored_scale(*pair) for pair in pairs) if scale is not None]
             return info
-        kind = volume.layer_type if volume.levels[0].channels == 1 else "image"
+        kind = self._kind if volume.levels[0].channels == 1 else "image"
         dtype = shown_type(volume.levels[0].dtype, kind)
         if dtype.kind == "f":
             kind = "image"

@@ -45,6 +45,8 @@ class Source:
         As for `Volume`.
     volume : Volume, optional
         The volume itself, if it is open already.
+    kind : {"image", "segmentation"}, optional
+        What it is shown as; None: what its metadata say.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Source:
     at: Mapping[str, Any] | None = None
     storage_options: Mapping[str, Any] | None = None
     volume: Volume | None = field(default=None, compare=False)
+    kind: str | None = None
 
     def __post_init__(self) -> None:
         parts = self.name.split("/")

@@ -30,6 +30,7 @@ PATIENCE = 60.0
 """Seconds within which a picture must be drawn."""
 
 HEIGHT = 600
+_LABELS = "segmentation"
 
 
 class Viewer:
@@ -82,9 +83,10 @@ class Viewer:
         labels : iterable of Volume
             What is shown as labels; those that are not among the others lie over them.
         """
-        add = server.app.state.site.catalog.add
-        names, forced = [add(volume) for volume in volumes], [add(volume) for volume in labels]
-        return cls(server, dict.fromkeys((*names, *forced)), labels=set(forced))
+        add, forced = server.app.state.site.catalog.add, list(labels)
+        kinds = [(volume, _LABELS if volume in forced else None) for volume in volumes]
+        names = {add(volume, kind=kind): kind for volume, kind in (*kinds, *((volume, _LABELS) for volume in forced))}
+        return cls(server, names, labels=[name for name, kind in names.items() if kind is not None])
 
     @property
     def url(self) -> str:

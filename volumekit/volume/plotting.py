@@ -25,11 +25,14 @@ AXES = "xyz"
 ENOUGH = 1200
 """Pixels along the longer side of a slice, beyond which a coarser level is drawn instead."""
 
-_PANEL, _MARGINS = 4.0, (0.9, 1.2)
-"""Inches of the longest side, and for what is written beside and above a panel."""
+_PANEL, _SMALLEST = 4.0, 1.2
+"""Inches of the longest side in a figure, and of the shortest side of a panel."""
 
-_NARROWEST, _WIDE = 0.3, 0.35
-"""The narrowest panel, as a share of the longest side; the share of a panel that a bar's text fits over."""
+_MARGINS = (0.85, 0.15, 0.6, 0.65)
+"""Inches at the left, the right, the bottom and the top of a panel, for what is written there."""
+
+_WIDE = 0.35
+"""Share of a panel from which on a bar is long enough for what is written above it."""
 
 
 @dataclass(frozen=True)
@@ -164,14 +167,23 @@ def draw(
 
 
 def _panels(plt: Any, slices: Sequence[Slice]) -> list[Any]:
-    """Return axes side by side in a new figure, all at the same scale; thin ones are as wide as their labels need."""
+    """Return axes side by side in a new figure, all at the same scale; a panel that is small that way gets more room.
+
+    Placed here, because matplotlib's layout engines settle on true proportions only when they draw again and again.
+    """
     sides = [[n * size for n, size in zip(part.voxels.shape, part.size, strict=False)] for part in slices]
-    longest = max(map(max, sides))
-    widths = [_PANEL * max(width / longest, _NARROWEST) for width, _ in sides]
-    height = _PANEL * max(*(height / longest for _, height in sides), _NARROWEST)
-    size = (sum(widths) + _MARGINS[0] * len(slices), height + _MARGINS[1])
-    how = {"squeeze": False, "layout": "constrained", "width_ratios": widths}
-    return list(plt.subplots(1, len(slices), figsize=size, **how)[1].ravel())
+    scale = _PANEL / max(map(max, sides))
+    sizes = [[max(side * scale, _SMALLEST) for side in pair] for pair in sides]
+    left, right, bottom, top = _MARGINS
+    width = sum(w for w, _ in sizes) + (left + right) * len(sizes)
+    tallest = max(h for _, h in sizes)
+    height = tallest + bottom + top
+    figure, axes, x = plt.figure(figsize=(width, height)), [], left
+    for w, h in sizes:
+        y = bottom + (tallest - h) / 2
+        axes.append(figure.add_axes((x / width, y / height, w / width, h / height)))
+        x += w + left + right
+    return axes
 
 
 def _chosen(plane: NDArray[Any], channel: int | None, labels: bool) -> NDArray[Any]:
