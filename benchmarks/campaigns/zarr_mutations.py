@@ -7,33 +7,26 @@ from __future__ import annotations
 
 import argparse
 import copy
-import faulthandler
 import json
 import math
-import resource
 import shutil
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.campaigns.codec_mutations import mutate
-
-SECONDS = 5.0
-"""Longest time that one mutant may take."""
+from benchmarks.campaigns.mutants import supervise, table
 
 SHAPE = (20, 18, 14)
 CHUNK = (8, 8, 8)
 MOST = 1 << 22
 """Volumes of more voxels than this are read in part, and zarr-python is not asked."""
-
-MEGABYTES = 300
-"""Memory that all mutants of a subject may take, at any one time."""
 
 _DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 _ABSURD: tuple[Any, ...] = (
@@ -48,23 +41,30 @@ _ABSURD: tuple[Any, ...] = (
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A dataset: how it is made in a folder, and whether zarr-python can be asked about it (it is one array)."""
+class Stored:
+    """A dataset: how it is made in a folder; whether it is one array, about which zarr-python is asked."""
 
     name: str
     make: Callable[[Path], None]
     asked: bool = True
+    megabytes: float = 400
 
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[np.random.Generator | None], str]]:
+        """See `benchmarks.campaigns.mutants.Subject`; every attempt opens, reads, reports and writes."""
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="zarr")
+            bench = Bench(self, Path(folder))
 
-@dataclass
-class Result:
-    """What became of the mutants of one subject; ``failures`` should be empty."""
+            def attempt(random: np.random.Generator | None) -> str:
+                if random is not None:
+                    bench.plant(random)
+                try:
+                    return bench.use()
+                finally:
+                    bench.restore()
 
-    read: int = 0
-    refused: int = 0
-    compared: int = 0
-    slowest: float = 0.0
-    failures: list[str] = field(default_factory=list)
+            yield attempt
 
 
 def voxels(dtype: str = "uint16") -> Any:
@@ -73,7 +73,7 @@ def voxels(dtype: str = "uint16") -> Any:
     return (1 + (x // 3 * 40 + y // 2 * 9 + z * 5) % 250).astype(dtype)
 
 
-def subjects() -> list[Subject]:
+def subjects() -> list[Stored]:
     """Return arrays and images of each version, with every kind of codec."""
     import numcodecs
 
@@ -85,44 +85,44 @@ def subjects() -> list[Subject]:
     ]
     v3 = ["zstd", "gzip", "sharded", "nested shards", "numcodecs lz4 and crc32c"]
     return [
-        *(Subject(name, _array(2, dimension_separator="/", **how)) for name, how in v2),
-        *(Subject(f"v3 {name}", _v3(name)) for name in v3),
-        *(Subject(f"OME-Zarr {version}", _image(version), asked=False) for version in ("0.4", "0.5")),
+        *(Stored(name, _array(2, **how)) for name, how in v2),
+        *(Stored(f"v3 {name}", _v3(name)) for name in v3),
+        *(Stored(f"OME-Zarr {version}", _image(version), asked=False) for version in ("0.4", "0.5")),
     ]
 
 
-def _array(version: int, **how: Any) -> Callable[[Path], None]:
+def _array(version: int, *, chunks: tuple[int, ...] = CHUNK[::-1], **how: Any) -> Callable[[Path], None]:
+    encoding = {"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == 2 else {}
+
     def make(folder: Path) -> None:
         import zarr
 
-        separator = how.pop("dimension_separator", None)
-        encoding = {"chunk_key_encoding": {"name": "v2", "separator": separator}} if separator else {}
-        array = zarr.create_array(
-            folder, shape=SHAPE[::-1], chunks=how.pop("chunks", CHUNK[::-1]), dtype="uint16", zarr_format=version,
-            fill_value=0, **encoding, **how,
-        )  # fmt: skip
-        array[...] = voxels()
+        kind = {"shape": SHAPE[::-1], "chunks": chunks, "dtype": "uint16", "zarr_format": version, "fill_value": 0}
+        zarr.create_array(folder, **kind, **encoding, **how)[...] = voxels()
 
     return make
 
 
 def _v3(name: str) -> Callable[[Path], None]:
-    from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
-    from zarr.codecs import numcodecs as extra
+    def make(folder: Path) -> None:
+        from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
+        from zarr.codecs import numcodecs as extra
 
-    def shard(shape: tuple[int, ...], *codecs: Any) -> Any:
-        return ShardingCodec(chunk_shape=shape, codecs=[*codecs])
+        def shard(shape: tuple[int, ...], *codecs: Any) -> Any:
+            return ShardingCodec(chunk_shape=shape, codecs=[*codecs])
 
-    inner = shard((2, 8, 4), TransposeCodec(order=(2, 1, 0)), BytesCodec(), GzipCodec(level=1))
-    sharded = {"serializer": shard(CHUNK[::-1], BytesCodec(), ZstdCodec()), "compressors": [], "chunks": (16, 16, 16)}
-    how: dict[str, dict[str, Any]] = {
-        "zstd": {"compressors": ZstdCodec(checksum=True), "dimension_names": ["z", "y", "x"]},
-        "gzip": {"compressors": GzipCodec(level=1), "serializer": BytesCodec(endian="big")},
-        "sharded": sharded,
-        "nested shards": {"serializer": shard(CHUNK[::-1], inner), "compressors": [], "chunks": (16, 16, 16)},
-        "numcodecs lz4 and crc32c": {"compressors": [extra.LZ4(), Crc32cCodec()]},
-    }
-    return _array(3, **how[name])
+        inner = shard((2, 8, 4), TransposeCodec(order=(2, 1, 0)), BytesCodec(), GzipCodec(level=1))
+        whole: dict[str, Any] = {"compressors": [], "chunks": (16, 16, 16)}
+        how: dict[str, dict[str, Any]] = {
+            "zstd": {"compressors": ZstdCodec(checksum=True), "dimension_names": ["z", "y", "x"]},
+            "gzip": {"compressors": GzipCodec(level=1), "serializer": BytesCodec(endian="big")},
+            "sharded": {"serializer": shard(CHUNK[::-1], BytesCodec(), ZstdCodec()), **whole},
+            "nested shards": {"serializer": shard(CHUNK[::-1], inner), **whole},
+            "numcodecs lz4 and crc32c": {"compressors": [extra.LZ4(), Crc32cCodec()]},
+        }
+        _array(3, **how[name])(folder)
+
+    return make
 
 
 def _image(version: str) -> Callable[[Path], None]:
@@ -188,16 +188,16 @@ class Bench:
 
     Parameters
     ----------
-    subject : Subject
+    subject : Stored
         What it is.
     folder : Path
         Where to make it.
     """
 
-    def __init__(self, subject: Subject, folder: Path) -> None:
+    def __init__(self, subject: Stored, folder: Path) -> None:
         self.root, self.around = folder / "data.zarr", folder
         subject.make(self.root)
-        self.asked, self.compared = subject.asked, 0
+        self.asked, self.hit, self.compared = subject.asked, False, False
         self.files = {path.relative_to(self.root): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
         self.documents = [name for name in self.files if name.name in _DOCUMENTS]
         self.chunks = [name for name in self.files if name.name not in _DOCUMENTS]
@@ -222,24 +222,26 @@ class Bench:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         assert not outside, f"stored outside: {outside}"
 
-    def use(self) -> int:
-        """Open, read, report and write; return how much of it was refused by documented errors."""
+    def use(self) -> str:
+        """Open, read, report and write; return whether that worked, was compared, or was refused."""
         from volumekit import Volume
         from volumekit.errors import VolumekitError
 
-        refused = 0
+        refused, self.compared = 0, False
         try:
             volume = Volume(self.root, non_aligned_writes=True, progress=False)
         except VolumekitError as error:
             _located(error)
-            return 4
+            return "refused"
         for work in (self._read, self._report, self._write, self._mips):
             try:
                 work(volume)
             except VolumekitError as error:
                 _located(error)
                 refused += 1
-        return refused
+        if refused:
+            return "in part" if refused < 4 else "refused"
+        return "compared" if self.compared else "done"
 
     def _read(self, volume: Any) -> None:
         if math.prod(volume.shape) > MOST:
@@ -274,7 +276,7 @@ class Bench:
             return
         expected = expected.transpose(places).reshape(found.shape)
         assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f"), "other voxels than zarr-python"
-        self.compared += 1
+        self.compared = True
 
     def _report(self, volume: Any) -> None:
         volume.exists(_corner(volume)).num_missing  # noqa: B018
@@ -304,65 +306,6 @@ def _corner(volume: Any) -> Any:
     return tuple(slice(a, a + min(n, 9)) for a, n in zip(low, volume.shape[:3], strict=True))
 
 
-def run(count: int, seed: int, only: str = "") -> dict[str, Result]:
-    """Try mutants of every subject.
-
-    Parameters
-    ----------
-    count : int
-        Mutants per subject.
-    seed : int
-        Seed; the same one makes the same mutants.
-    only : str
-        Subjects whose name holds this.
-
-    Returns
-    -------
-    dict of str to Result
-        By subject. A failure names the number of the mutant.
-    """
-    results = {}
-    for subject in subjects():
-        if only not in subject.name:
-            continue
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="zarr")
-            bench = Bench(subject, Path(folder))
-            random, result = np.random.default_rng([seed, *subject.name.encode()]), Result()
-            bench.hit = False
-            assert bench.use() == 0
-            bench.restore()
-            before = _megabytes()
-            for number in range(count):
-                bench.plant(random)
-                _try(bench, number, result)
-            result.compared = bench.compared
-            if _megabytes() > before + MEGABYTES:
-                result.failures.append(f"{_megabytes() - before:.0f} MB of memory")
-        results[subject.name] = result
-    return results
-
-
-def _megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _try(bench: Bench, number: int, result: Result) -> None:
-    start = time.monotonic()
-    try:
-        refused = bench.use()
-        result.refused += refused
-        result.read += 4 - refused
-        bench.restore()
-    except Exception as error:
-        result.failures.append(f"mutant {number}: {type(error).__name__}: {error}")
-        bench.restore()
-    took = time.monotonic() - start
-    result.slowest = max(result.slowest, took)
-    if took > SECONDS:
-        result.failures.append(f"mutant {number}: took {took:.1f} s")
-
-
 def main() -> int:
     """Run a campaign and print a table; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -370,17 +313,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="subjects whose name holds this")
     options = parser.parse_args()
-    faulthandler.enable()
-    print(f"{'':36}{'done':>9}{'refused':>9}{'compared':>9}{'failed':>8}{'slowest, ms':>13}")
-    failed = False
-    for subject in [subject.name for subject in subjects() if options.only in subject.name]:
-        for name, result in run(options.count, options.seed, subject).items():
-            counts = f"{result.read:9}{result.refused:9}{result.compared:9}{len(result.failures):8}"
-            print(f"{name:36}{counts}{1e3 * result.slowest:13.1f}", flush=True)
-            for failure in result.failures[:8]:
-                print(f"    {failure}", flush=True)
-            failed = failed or bool(result.failures)
-    return int(failed)
+    names = [[subject.name] for subject in subjects() if options.only in subject.name]
+    results = supervise("benchmarks.campaigns.zarr_mutations", names, options.count, options.seed)
+    print(*table(results), sep="\n")
+    return int(any(result.failures for result in results.values()))
 
 
 if __name__ == "__main__":

@@ -8,53 +8,50 @@ import pytest
 import zarr
 
 from benchmarks.campaigns import zarr_mutations
+from benchmarks.campaigns.mutants import supervise
 from volumekit import Volume
 from volumekit.errors import CorruptChunkError, MetadataError, UnsupportedError, VolumekitError
 
 pytestmark = pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
 
 
+NAMES = [subject.name for subject in zarr_mutations.subjects()]
+
+
 def test_a_sample_of_the_campaign():
-    results = zarr_mutations.run(count=15, seed=5)
-    assert len(results) == 11
+    results = supervise(zarr_mutations.__name__, [NAMES], count=10, seed=5)
     for name, result in results.items():
         assert result.failures == [], name
-        assert result.refused > 0, name
-        assert result.read > 0, name
-    assert sum(result.compared for result in results.values()) > 10
+        assert result.tried == 10
+        assert result.outcomes["refused"] + result.outcomes["in part"] > 0, name
+    assert sum(result.outcomes["compared"] for result in results.values()) > 5
 
 
 def test_the_campaign_notices(monkeypatch):
-    def notices(text):
-        (result,) = zarr_mutations.run(count=6, seed=0, only="v2 lz4").values()
-        assert any(text in failure for failure in result.failures), result
-
+    """Other errors, errors that do not say where, and other voxels are failures; nothing is stored outside."""
     bench = zarr_mutations.Bench
-    for what, error, text in (("_report", ZeroDivisionError(), "Zero"), ("_write", MetadataError("x"), "where")):
-        with monkeypatch.context() as patch:
-            patch.setattr(bench, what, fails_after(getattr(bench, what), error))
-            notices(text)
-    with monkeypatch.context() as patch:
-        patch.setattr(zarr_mutations, "SECONDS", -1.0)
-        notices("took")
-    with monkeypatch.context() as patch:
-        plain = bench._compare
-        patch.setattr(bench, "_compare", lambda self, found, volume: plain(self, found + 1, volume))
-        with pytest.raises(AssertionError, match="than zarr-python"):
-            notices("")
+    compare = bench._compare
 
-
-def fails_after(work, error):
-    """Do this once, for the sound dataset, and fail from then on."""
-    calls = []
-
-    def wrapped(*arguments):
-        calls.append(1)
-        if len(calls) > 1:
+    def raises(error):
+        def work(self, volume):
             raise error
-        work(*arguments)
 
-    return wrapped
+        return work
+
+    def outside(self, volume):
+        (self.around / "x").write_text("")
+
+    for what, work, told in (
+        ("_report", raises(ZeroDivisionError()), None),
+        ("_write", raises(MetadataError("x")), "does not say where"),
+        ("_compare", lambda self, found, volume: compare(self, found + 1, volume), "than zarr-python"),
+        ("_mips", outside, "stored outside"),
+    ):
+        with monkeypatch.context() as patch, zarr_mutations.subjects()[0].ready() as attempt:
+            assert attempt(None) == "compared"
+            patch.setattr(bench, what, work)
+            with pytest.raises((ZeroDivisionError, AssertionError), match=told):
+                attempt(None)
 
 
 @pytest.fixture
