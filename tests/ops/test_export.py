@@ -1,6 +1,7 @@
 """Voxels out of a volume into image files."""
 
 import errno
+import gzip
 
 import imagecodecs
 import numpy as np
@@ -244,3 +245,75 @@ def test_slabs_follow_the_chunks_and_the_memory_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(export_module, "SLAB_BYTES", 3 * 40 * 30)
     assert np.array_equal(np.load(export(volume, tmp_path / "b.npy")), array)
     assert asked == [(95, 98), (98, 101), (101, 103), (103, 106), (106, 109), (109, 111), (111, 114), (114, 115)]
+
+
+def read_nrrd(path):
+    """The header's fields, and the voxels, (x, y, z, channel): https://teem.sourceforge.net/nrrd/format.html."""
+    head, _, data = path.read_bytes().partition(b"\n\n")
+    magic, *lines = head.decode("ascii").splitlines()
+    assert magic == "NRRD0005"
+    fields = dict(line.split(": ", 1) for line in lines)
+    sizes = [int(n) for n in fields["sizes"].split()]
+    assert len(sizes) == int(fields["dimension"])
+    dtype = np.dtype({"float": "f4", "double": "f8"}.get(fields["type"], fields["type"])).newbyteorder("<")
+    assert (fields["encoding"], fields["endian"]) == ("gzip", "little")
+    voxels = np.frombuffer(gzip.decompress(data), dtype).reshape(sizes, order="F")
+    return fields, np.moveaxis(voxels, 0, 3) if len(sizes) == 4 else voxels[..., None]
+
+
+@pytest.mark.parametrize(("dtype", "channels"), KINDS)
+def test_nrrd(tmp_path, dtype, channels):
+    volume, array = make(tmp_path, dtype, channels)
+    fields, voxels = read_nrrd(export(volume, tmp_path / "out.nrrd", axis="x"))
+    assert voxels.dtype == array.dtype
+    np.testing.assert_array_equal(voxels, array)
+    several = ["none"] * (channels > 1)
+    assert fields["space directions"].split() == [*several, "(4,0,0)", "(0,8,0)", "(0,0,40)"]
+    assert fields["space units"] == '"nm" "nm" "nm"'
+    assert fields["space origin"] == "(22,-52,3820)"  # the centre of voxel (5, -7, 95)
+
+
+def test_a_part_as_nrrd(tmp_path):
+    volume, array = make(tmp_path)
+    fields, voxels = read_nrrd(export(volume, tmp_path / "out.nrrd", box=np.s_[7:20, 0:9, 100:113]))
+    np.testing.assert_array_equal(voxels, array[2:15, 7:16, 5:18])
+    assert fields["space origin"] == "(30,4,4020)"
+
+
+@pytest.mark.parametrize("axis", "xyz")
+@pytest.mark.parametrize(("dtype", "channels"), [("uint8", 1), ("uint16", 1), ("uint8", 3)])
+def test_folder_of_png(tmp_path, dtype, channels, axis):
+    volume, array = make(tmp_path, dtype, channels)
+    along = "xyz".index(axis)
+    folder = export(volume, tmp_path / "out", axis=axis, planes="png")
+    expected = pictures(array, along)
+    first = OFFSET[along]
+    paths = [
+        folder
+        / f"{axis}{'-' if n < 0 else ''}{abs(n):0{len(str(max(abs(first), abs(first + len(expected) - 1))))}}.png"
+        for n in range(first, first + len(expected))
+    ]
+    assert names(folder) == sorted(path.name for path in paths)
+    for path, plane in zip(paths, expected, strict=True):
+        np.testing.assert_array_equal(imagecodecs.png_decode(path.read_bytes()), plane)
+    export(volume, folder, axis=axis, planes="tif", overwrite=True)
+    assert {name[-4:] for name in names(folder)} == {".tif"}
+
+
+def test_folder_of_jpg(tmp_path):
+    array = np.add.outer(np.arange(40), np.arange(30)).astype(np.uint8)[..., None].repeat(4, 2)
+    volume = Volume.from_numpy(array, tmp_path / "v")
+    folder = export(volume, tmp_path / "out", planes="jpg")
+    assert names(folder) == ["z0.jpg", "z1.jpg", "z2.jpg", "z3.jpg"]
+    found = imagecodecs.jpeg8_decode((folder / "z2.jpg").read_bytes())
+    assert np.abs(found.astype(int) - array[:, :, 2].T).max() <= 3
+
+
+def test_kinds_of_planes(tmp_path):
+    volume, _ = make(tmp_path, "float32")
+    for planes in ("png", "jpg"):
+        with pytest.raises(UnsupportedError, match=planes):
+            export(volume, tmp_path / "out", planes=planes)
+    with pytest.raises(OptionError, match="planes"):
+        export(volume, tmp_path / "out", planes="bmp")
+    assert names(tmp_path) == ["volume"]

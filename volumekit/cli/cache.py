@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from volumekit.cli.options import logged, watched
-from volumekit.cli.types import BOX, box_of
+from volumekit.cli.options import boxed, logged, watched
+from volumekit.cli.types import box_of
 
 if TYPE_CHECKING:
     from volumekit.cache.index import Index
@@ -58,7 +58,7 @@ def du(*, as_json: bool, directory: str | None) -> None:
 @command.command("flush")
 @click.argument("url", required=False)
 @click.option("--all", "everything", is_flag=True, help="All datasets.")
-@click.option("--box", type=BOX, help="Only chunks that touch this box, in voxels of mip 0; at every mip.")
+@boxed("Only chunks that touch this box, in voxels of mip 0; at every mip.")
 @DIRECTORY
 @logged
 def flush(url: str | None, *, everything: bool, box: Any, directory: str | None) -> None:
@@ -81,7 +81,7 @@ def flush(url: str | None, *, everything: bool, box: Any, directory: str | None)
 @command.command("prefetch")
 @click.argument("url")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
-@click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
+@boxed("Half-open, in voxels of the level; default: all of it.")
 @click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @DIRECTORY
 @logged

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, estimating, reducing, show, watched, working
-from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
+from volumekit.cli.options import boxed, cluster, estimating, reducing, show, watched, working
+from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
 
 
 @click.command("convert")
@@ -19,7 +19,7 @@ from volumekit.cli.types import BOX, COMPRESSION, COUNTS, DATA_TYPE, ENCODING, F
 )
 @click.option("--mips", type=click.IntRange(0, 32), default=0, show_default=True, help="Levels below the full one.")
 @reducing
-@click.option("--box", type=BOX, help="Part of the source to convert, half-open.")
+@boxed("Part of the source to convert, half-open.")
 @click.option("--offset", type=INTEGERS, help="Where the lowest voxel goes; default: where it is in the source.")
 @click.option("--chunk-size", type=COUNTS, default="64,64,64", show_default=True, help="Size of a chunk.")
 @click.option(

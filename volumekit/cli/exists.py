@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import logged
-from volumekit.cli.types import BOX, box_of
+from volumekit.cli.options import boxed, logged
+from volumekit.cli.types import box_of
 
 SHOWN = 10
 
@@ -16,7 +16,7 @@ SHOWN = 10
 @click.command("exists")
 @click.argument("url")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
-@click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
+@boxed("Half-open, in voxels of the level; default: all of it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs; names every missing chunk.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Draw a map of them: a PNG, seen along z.")
 @logged

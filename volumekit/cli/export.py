@@ -6,21 +6,26 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import logged, watched
-from volumekit.cli.types import BOX, box_of
+from volumekit.cli.options import boxed, logged, watched
+from volumekit.cli.types import box_of
 
 
 @click.command("export")
 @click.argument("url")
 @click.argument("out")
-@click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
+@boxed("Half-open, in voxels of the level; default: all of it.")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
 @click.option("--axis", type=click.Choice(["x", "y", "z"]), default="z", show_default=True, help="Planes cross it.")
+@click.option(
+    "--planes", type=click.Choice(["tif", "png", "jpg"]), default="tif", show_default=True, help="In a folder."
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
-def command(url: str, out: str, *, box: Any, mip: int, axis: str, overwrite: bool, progress: bool | None) -> None:
-    r"""Write a part of a volume to OUT: out.png, out.tif, out.npy or folder/.
+def command(
+    url: str, out: str, *, box: Any, mip: int, axis: str, planes: str, overwrite: bool, progress: bool | None
+) -> None:
+    r"""Write a part of a volume to OUT: out.png, out.tif, out.nrrd, out.npy or folder/.
 
     \b
     Example:
@@ -31,5 +36,5 @@ def command(url: str, out: str, *, box: Any, mip: int, axis: str, overwrite: boo
 
     volume = Volume(url, mip)
     part = box_of(box, volume.bounds)
-    written = export(volume, out, box=part, axis=axis, overwrite=overwrite, progress=watched(progress))
+    written = export(volume, out, box=part, axis=axis, planes=planes, overwrite=overwrite, progress=watched(progress))
     click.echo(str(written))

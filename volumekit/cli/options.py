@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import warnings
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from volumekit.cli.types import AMOUNT, FACTOR
+from volumekit.cli.types import AMOUNT, BOX, BOX_INCLUSIVE, FACTOR
 from volumekit.errors import StorageError
 from volumekit.registry import missing_extra
 
@@ -88,6 +89,26 @@ def reducing(command: F) -> F:
         ),
         click.option("--method", type=methods, help="How to reduce; default: mean, or mode for segmentations."),
     )
+
+
+def boxed(text: str) -> Callable[[F], F]:
+    """Add ``--box``, and ``--box-inclusive`` for those who count otherwise; the command gets ``box``, half-open."""
+
+    def add(command: F) -> F:
+        @functools.wraps(command)
+        def merged(*args: Any, box: Any, box_inclusive: Any, **how: Any) -> Any:
+            if box is not None and box_inclusive is not None:
+                raise click.UsageError("--box and --box-inclusive are one box in two spellings; give one of them")
+            return command(*args, box=box_inclusive if box is None else box, **how)
+
+        inclusive = "The same, last voxels included: 0:511,0:511,10:19 or '0 511 0 511 10 19'."
+        return _with(
+            cast(F, merged),
+            click.option("--box", type=BOX, help=text),
+            click.option("--box-inclusive", type=BOX_INCLUSIVE, help=inclusive),
+        )
+
+    return add
 
 
 def _with(command: F, *options: Callable[[Any], Any]) -> F:

@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, estimating, logged, show, watched
-from volumekit.cli.types import BOX, COMPRESSION, box_of
+from volumekit.cli.options import boxed, cluster, estimating, logged, show, watched
+from volumekit.cli.types import COMPRESSION, box_of
 
 
 @click.command("transfer")
 @click.argument("src")
 @click.argument("dst")
 @click.option("--mip", "mips", type=int, multiple=True, help="Which level, more than once for several; default: all.")
-@click.option("--box", type=BOX, help="Half-open, in voxels of the finest of these levels; default: all.")
+@boxed("Half-open, in voxels of the finest of these levels; default: all.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: as in SRC.")
 @click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core.")
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")

@@ -21,6 +21,7 @@ else:
 
 _PAIR = re.compile(r"([1-9]\d{0,4})[,x]([1-9]\d{0,4})")
 _SPAN = re.compile(r"(-?\d{1,19})?:(-?\d{1,19})?")
+_SIX = re.compile(r"\s*" + r"[\s,]+".join([r"(-?\d{1,19})"] * 6) + r"\s*")
 
 
 class Three(_Type):
@@ -71,21 +72,35 @@ class Two(_Type):
 
 
 class Box(_Type):
-    """A half-open box, ``x0:x1,y0:y1,z0:z1``; an end left out is the volume's."""
+    """A box, ``x0:x1,y0:y1,z0:z1``; an end left out is the volume's.
+
+    Parameters
+    ----------
+    inclusive : bool
+        Whether the last voxels are part of it, as in other programs; six numbers, two an axis, will do then. Else it is
+        half-open.
+    """
 
     name = "X0:X1,Y0:Y1,Z0:Z1"
 
+    def __init__(self, *, inclusive: bool = False) -> None:
+        self._beyond = int(inclusive)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[slice, ...]:
-        """Parse the text into slices."""
+        """Parse the text into half-open slices."""
         if not isinstance(value, str):
             return tuple(value)
-        spans = [_SPAN.fullmatch(part.strip()) for part in value.split(",")]
+        six = _SIX.fullmatch(value) if self._beyond else None
+        text = "{}:{},{}:{},{}:{}".format(*six.groups()) if six else value
+        spans = [_SPAN.fullmatch(part.strip()) for part in text.split(",")]
         if len(spans) != 3 or not all(spans):
-            self.fail(f"{value!r} is not a box like 0:512,0:512,10:20", param, ctx)
+            example = "0:511,0:511,10:19" if self._beyond else "0:512,0:512,10:20"
+            self.fail(f"{value!r} is not a box like {example}", param, ctx)
         ends = [tuple(None if n is None else int(n) for n in span.groups()) for span in spans if span]
-        if any(a is not None and b is not None and a >= b for a, b in ends):
+        found = [slice(a, None if b is None else b + self._beyond) for a, b in ends]
+        if any(s.start is not None and s.stop is not None and s.start >= s.stop for s in found):
             self.fail(f"{value!r} is empty: an end is not above its start", param, ctx)
-        return tuple(slice(a, b) for a, b in ends)
+        return tuple(found)
 
 
 class Factor(_Type):
@@ -145,6 +160,7 @@ COMPRESSION = Known("volumekit.codecs.compression", "SUFFIXES", "none")
 DATA_TYPE = Known("volumekit.formats.precomputed", "DATA_TYPES")
 FORMAT = Known("volumekit.formats", "FORMATS")
 BOX = Box()
+BOX_INCLUSIVE = Box(inclusive=True)
 AMOUNT = Amount()
 FACTOR = Factor()
 

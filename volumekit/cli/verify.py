@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, logged, show, watched
-from volumekit.cli.types import AMOUNT, BOX, box_of
+from volumekit.cli.options import boxed, cluster, logged, show, watched
+from volumekit.cli.types import AMOUNT, box_of
 
 
 @click.command("verify")
 @click.argument("src")
 @click.argument("dst")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level of SRC.")
-@click.option("--box", type=BOX, help="Half-open, in voxels of the level; default: all of it.")
+@boxed("Half-open, in voxels of the level; default: all of it.")
 @click.option("--sample", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Share of boxes to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the sample.")
 @click.option("--tolerance", type=float, default=0.0, help="By how much values may differ.")

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from volumekit.errors import OptionError, ShapeError, TargetExistsError, VolumekitError
 from volumekit.model.url import parse_url
-from volumekit.ops.export_files import Frame, JpegFile, NpyFile, PlaneFolder, PngFile, TiffFile, Writer
+from volumekit.ops.export_files import (
+    Frame,
+    JpegFile,
+    JpegFolder,
+    NpyFile,
+    PlaneFolder,
+    PngFile,
+    PngFolder,
+    TiffFile,
+    Writer,
+)
+from volumekit.ops.export_nrrd import NrrdFile
 from volumekit.storage.kvstore import os_error
 from volumekit.volume.index import Selection, select
 from volumekit.volume.progress import progress_bar
@@ -27,7 +38,7 @@ SLAB_BYTES = 256 << 20
 """Most voxels held at a time, unless one plane is larger."""
 
 _AXES = "xyz"
-_PLANE = re.compile(r"[xyz]-?\d+\.tif")
+_PLANE = re.compile(r"[xyz]-?\d+\.(?:tif|png|jpg)")
 _WRITERS: dict[str, Callable[[Path, Frame], Writer]] = {
     ".png": PngFile,
     ".jpg": JpegFile,
@@ -35,8 +46,10 @@ _WRITERS: dict[str, Callable[[Path, Frame], Writer]] = {
     ".tif": TiffFile,
     ".tiff": TiffFile,
     ".npy": NpyFile,
+    ".nrrd": NrrdFile,
     "": PlaneFolder,
 }
+_FOLDERS: dict[str, Callable[[Path, Frame], Writer]] = {"tif": PlaneFolder, "png": PngFolder, "jpg": JpegFolder}
 
 
 def export(
@@ -46,6 +59,7 @@ def export(
     box: Any = None,
     mip: Any = None,
     axis: str = "z",
+    planes: str = "tif",
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> Path:
@@ -61,13 +75,16 @@ def export(
         - ``.png``, ``.jpg``: one image of a box that is one plane thick;
         - ``.tif``: one page per plane, deflate, BigTIFF beyond 3.9 GB, voxel size in ImageJ's manner;
         - ``.npy``: the array (x, y, z, channel), in Fortran order;
-        - a folder (no ending, or a slash at the end): one TIFF per plane, ``z<coordinate>.tif``.
+        - ``.nrrd``: for ITK, 3D Slicer and ImageJ, with voxel size and place in nm;
+        - a folder (no ending, or a slash at the end): one image per plane, ``z<coordinate>.tif``.
     box : Bbox or slices, optional
         What to export, half-open, in voxels of the mip or in a unit; default: everything.
     mip : int or sequence of float, optional
         Level by number or voxel size; default: the volume's current one.
     axis : {"x", "y", "z"}
         Planes are perpendicular to it. Of the other two axes the first runs rightwards, the second downwards.
+    planes : {"tif", "png", "jpg"}
+        What a folder holds.
     overwrite : bool
         Whether to replace a file, or a folder that holds nothing but exported planes.
     progress : bool, optional
@@ -91,6 +108,8 @@ def export(
     """
     if axis not in _AXES or len(axis) != 1:
         raise OptionError(f"axis is {axis!r}; it is x, y or z")
+    if planes not in _FOLDERS:
+        raise OptionError(f"planes is {planes!r}; it is one of {', '.join(_FOLDERS)}")
     target, kind = _target(dst)
     number = vol.mip if mip is None else vol.to_mip(mip)
     chosen = _chosen(vol, box, number)
@@ -100,7 +119,7 @@ def export(
     frame = _frame(vol, chosen, along, number)
     with (
         _landing(target, folder=not kind, overwrite=overwrite) as part,
-        _WRITERS[kind](part, frame) as writer,
+        (_WRITERS[kind] if kind else _FOLDERS[planes])(part, frame) as writer,
         progress_bar(frame.nbytes, "Exporting", progress) as report,
     ):
         for first, slab in _slabs(vol, chosen, writer.along, number):
@@ -152,17 +171,8 @@ def _thin(chosen: Selection, along: int, target: Path) -> int:
 
 
 def _frame(vol: Volume, chosen: Selection, along: int, mip: int) -> Frame:
-    u, v = (axis for axis in range(3) if axis != along)
-    size = tuple(float(n) for n in vol.mip_resolution(mip))
-    return Frame(
-        shape=chosen.shape,
-        dtype=vol.dtype,
-        along=along,
-        first=chosen.low[along],
-        low_z=chosen.low[2],
-        pixel_size=(size[u], size[v]),
-        spacing=size[along],
-    )
+    x, y, z = (float(n) for n in vol.mip_resolution(mip))
+    return Frame(chosen.shape, vol.dtype, along, chosen.low[along], chosen.low[:3], (x, y, z))
 
 
 def _slabs(vol: Volume, chosen: Selection, along: int, mip: int) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -37,21 +37,18 @@ class Frame:
         Axis that planes are perpendicular to.
     first : int
         Coordinate of the first plane.
-    low_z : int
-        Lowest z.
-    pixel_size : tuple of float
-        Size of a voxel rightwards and downwards, in nm.
-    spacing : float
-        Distance of the planes in nm.
+    low : tuple of int
+        Lowest voxel, (x, y, z).
+    resolution : tuple of float
+        Voxel size in nm, (x, y, z).
     """
 
     shape: tuple[int, int, int, int]
     dtype: np.dtype[Any]
     along: int
     first: int
-    low_z: int
-    pixel_size: tuple[float, float]
-    spacing: float
+    low: tuple[int, int, int]
+    resolution: tuple[float, float, float]
 
     @property
     def channels(self) -> int:
@@ -62,6 +59,17 @@ class Frame:
     def count(self) -> int:
         """Number of planes."""
         return self.shape[self.along]
+
+    @property
+    def pixel_size(self) -> tuple[float, float]:
+        """Size of a voxel rightwards and downwards, in nm."""
+        u, v = (axis for axis in range(3) if axis != self.along)
+        return self.resolution[u], self.resolution[v]
+
+    @property
+    def spacing(self) -> float:
+        """Distance of the planes in nm."""
+        return self.resolution[self.along]
 
     @property
     def nbytes(self) -> int:
@@ -130,6 +138,21 @@ def _rows(plane: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
 
 
+def png_of(plane: NDArray[Any]) -> bytes:
+    """Return a plane, (u, v, channel), as a PNG image."""
+    import imagecodecs
+
+    return bytes(imagecodecs.png_encode(_rows(plane)))
+
+
+def jpeg_of(plane: NDArray[Any]) -> bytes:
+    """Return a plane, (u, v, channel), as a JPEG image."""
+    import imagecodecs
+
+    subsampling = "444" if plane.shape[2] == 3 else None
+    return bytes(imagecodecs.jpeg8_encode(_rows(plane), level=_JPEG_QUALITY, subsampling=subsampling))
+
+
 class PngFile(Writer):
     """One plane as a PNG image."""
 
@@ -142,9 +165,7 @@ class PngFile(Writer):
 
     def add(self, first: int, planes: NDArray[Any]) -> None:
         """See `Writer.add`."""
-        import imagecodecs
-
-        self.path.write_bytes(imagecodecs.png_encode(_rows(planes[0])))
+        self.path.write_bytes(png_of(planes[0]))
 
 
 class JpegFile(Writer):
@@ -159,11 +180,7 @@ class JpegFile(Writer):
 
     def add(self, first: int, planes: NDArray[Any]) -> None:
         """See `Writer.add`."""
-        import imagecodecs
-
-        subsampling = "444" if self.frame.channels == 3 else None
-        data = imagecodecs.jpeg8_encode(_rows(planes[0]), level=_JPEG_QUALITY, subsampling=subsampling)
-        self.path.write_bytes(data)
+        self.path.write_bytes(jpeg_of(planes[0]))
 
 
 class TiffFile(Writer):
@@ -191,6 +208,8 @@ class TiffFile(Writer):
 class PlaneFolder(Writer):
     """Each plane as a TIFF file, named by axis and coordinate."""
 
+    ending: ClassVar[str] = "tif"
+
     def __init__(self, path: Path, frame: Frame) -> None:
         super().__init__(path, frame)
         path.mkdir()
@@ -202,12 +221,43 @@ class PlaneFolder(Writer):
         list(pool().map(self._write, range(first, first + len(planes)), planes))
 
     def _write(self, coordinate: int, plane: NDArray[Any]) -> None:
+        sign = "-" if coordinate < 0 else ""
+        name = f"{'xyz'[self.frame.along]}{sign}{abs(coordinate):0{self._digits}}.{self.ending}"
+        self._store(self.path / name, plane)
+
+    def _store(self, path: Path, plane: NDArray[Any]) -> None:
         import tifffile
 
-        sign = "-" if coordinate < 0 else ""
-        name = f"{'xyz'[self.frame.along]}{sign}{abs(coordinate):0{self._digits}}.tif"
         page = Page.of(plane, self.frame)
-        tifffile.imwrite(self.path / name, **page.arguments(), description=imagej_text(self.frame, 1))
+        tifffile.imwrite(path, **page.arguments(), description=imagej_text(self.frame, 1))
+
+
+class PngFolder(PlaneFolder):
+    """Each plane as a PNG file."""
+
+    ending, holds = "png", PngFile.holds
+
+    @classmethod
+    def fits(cls, frame: Frame) -> bool:
+        """See `Writer.fits`."""
+        return PngFile.fits(frame)
+
+    def _store(self, path: Path, plane: NDArray[Any]) -> None:
+        path.write_bytes(png_of(plane))
+
+
+class JpegFolder(PlaneFolder):
+    """Each plane as a JPEG file."""
+
+    ending, holds = "jpg", JpegFile.holds
+
+    @classmethod
+    def fits(cls, frame: Frame) -> bool:
+        """See `Writer.fits`."""
+        return JpegFile.fits(frame)
+
+    def _store(self, path: Path, plane: NDArray[Any]) -> None:
+        path.write_bytes(jpeg_of(plane))
 
 
 class NpyFile(Writer):
@@ -225,7 +275,7 @@ class NpyFile(Writer):
         """See `Writer.add`."""
         size = planes[0, :, :, 0].nbytes
         for channel in range(self.frame.channels):
-            at = channel * self.frame.shape[2] + first - self.frame.low_z
+            at = channel * self.frame.shape[2] + first - self.frame.low[2]
             self._file.seek(self._start + at * size)
             for plane in planes:
                 self._file.write(plane[:, :, channel].tobytes("F"))
