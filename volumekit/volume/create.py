@@ -214,7 +214,7 @@ def options_of(kind: str, **given: Any) -> ZarrOptions:
 
 
 def new_format(url: URL) -> str:
-    """Return the format that new data at a URL get: what it says, ``ome-zarr`` and ``n5`` by a name's ending.
+    """Return the format that new data at a URL get: what it says, or ``ome-zarr`` and ``n5`` by how a name in it ends.
 
     Raises
     ------
@@ -222,7 +222,9 @@ def new_format(url: URL) -> str:
         If nothing here makes data of that format.
     """
     endings = {".zarr": "ome-zarr", ".n5": "n5"}
-    name = url.format or next((f for e, f in endings.items() if url.path.lower().endswith(e)), "precomputed")
+    parts = reversed(url.path.lower().split("/"))
+    inner = (f for part in parts for e, f in endings.items() if part.endswith(e))
+    name = url.format or next(inner, "precomputed")
     if name not in ("precomputed", *ARRAYS):
         known = ", ".join(("precomputed", *ARRAYS))
         raise UnsupportedError(f"{name} data cannot be made here; choose one of {known}", url=str(url))

@@ -16,6 +16,7 @@ from volumekit.model.url import URL
 from volumekit.storage.base import ABSENT, Store
 from volumekit.storage.headers import JSON, Headed, Headers, cache_control
 from volumekit.volume.geometry import Geometry
+from volumekit.volume.listing import list_label
 from volumekit.volume.source import open_source, read_format, remembered
 
 
@@ -157,6 +158,8 @@ class Metadata(Geometry):
             if key in objects and self._provenance is not None:
                 objects = {**objects, key: self._format.noted(objects[key], self._provenance)}  # noqa: PLW2901
             self._remembered.commit(self._described(objects)).result()
+        how = self._options
+        list_label(self._url, self._format, options=how.storage_options, durable=how.durable)
         self._draft = False
         self._mirror()
 
