@@ -19,7 +19,7 @@ MODULES = sorted((ROOT / "volumekit").rglob("*.py"))
 LONGEST = 400
 PUBLIC = {
     "Bbox", "Cache", "ChunkReport", "Vec", "Volume", "VolumeCutout", "__version__", "convert", "downsample", "errors",
-    "export", "from_dask", "serve", "transfer", "verify",
+    "export", "from_dask", "recompress", "serve", "transfer", "verify",
 }  # fmt: skip
 IMPORT_SECONDS = 0.05
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from volumekit.ops.downsample import downsample
     from volumekit.ops.export import export
     from volumekit.ops.from_dask import from_dask
+    from volumekit.ops.recompress import recompress
     from volumekit.ops.transfer import transfer
     from volumekit.ops.verify import verify
     from volumekit.serve.running import serve
@@ -37,6 +38,7 @@ _WHERE = {
     "errors": "volumekit",
     "export": "volumekit.ops.export",
     "from_dask": "volumekit.ops.from_dask",
+    "recompress": "volumekit.ops.recompress",
     "serve": "volumekit.serve.running",
     "transfer": "volumekit.ops.transfer",
     "verify": "volumekit.ops.verify",
@@ -55,6 +57,7 @@ __all__ = [
     "errors",
     "export",
     "from_dask",
+    "recompress",
     "serve",
     "transfer",
     "verify",

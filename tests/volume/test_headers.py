@@ -9,6 +9,7 @@ import boto3
 import numpy as np
 import pytest
 
+import volumekit
 from volumekit import Volume
 from volumekit.errors import OptionError
 from volumekit.storage.filesystem_s3 import S3Filesystem
@@ -134,3 +135,14 @@ def test_without_s3fs_plain_chunks_are_still_written(s3_bucket, voxels, monkeypa
     volume = Volume(f"{s3_bucket}/v", info=info, progress=False)
     volume[:] = voxels
     np.testing.assert_array_equal(volume[:], voxels)
+
+
+def test_compressing_otherwise_in_place(s3_bucket, head, voxels):
+    volume = make(f"{s3_bucket}/v", voxels, compress="gzip")
+    for method in ("zstd", False, "br"):
+        volumekit.recompress(volume.cloudpath, method)
+        assert (head(FIRST)[0]["ContentEncoding"] or None) == (method or None)
+        np.testing.assert_array_equal(Volume(volume.cloudpath)[:], voxels)
+    with pytest.raises(OptionError, match="Content-Encoding"):
+        volumekit.recompress(volume.cloudpath, "xz")
+    np.testing.assert_array_equal(Volume(volume.cloudpath)[:], voxels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from volumekit.cli.options import boxed, cluster, estimating, reducing, show, watched, working
 from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
@@ -12,7 +13,7 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
 
 @click.command("convert")
 @click.argument("src")
-@click.argument("dst")
+@click.argument("dst", required=False)
 @click.option("--voxel-size", type=SIZES, help="Voxel size; default: the source's, or 1 nm.")
 @click.option(
     "--unit", type=click.Choice(["nm", "um", "mm", "m"]), default="nm", show_default=True, help="Of the voxel size."
@@ -56,7 +57,7 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
 @working
 def command(
     src: str,
-    dst: str,
+    dst: str | None,
     *,
     progress: bool | None,
     box: Any,
@@ -69,15 +70,20 @@ def command(
 
     SRC is a folder of images, a glob in quotes, a multi-page TIFF or a volume's URL. DST becomes a Neuroglancer
     Precomputed volume, OME-Zarr if its name ends in .zarr, N5 if in .n5. With --first-new-level, SRC is not read.
+    Without DST, the chunks of SRC are compressed where they are, as --compress says; it can be read meanwhile.
 
     \b
     Examples:
       volumekit convert images/ volume/ --voxel-size 4,4,40 --mips 3
       volumekit convert volume/ brain.zarr --mips 5 --shard 512,512,512
+      volumekit convert volume/ --compress gzip
     """  # noqa: D301 - click wants the character itself
     from volumekit.ops.convert import convert
 
     with cluster(dask) as client:
+        if dst is None:
+            _recompress(src, progress=watched(progress), client=client, **how)
+            return 0
         version = None if zarr_version is None else int(zarr_version)
         watch = watched(progress)
         volume = convert(src, dst, progress=watch, box=box, client=client, zarr_version=version, **how)
@@ -98,3 +104,24 @@ def _tell_damaged(damaged: dict[str, str]) -> int:
     for name, reason in damaged.items():
         click.echo(f"damaged: {name}: {' '.join(reason.split())}", err=True)
     return 1 if damaged else 0
+
+
+_IN_PLACE = {"src", "dst", "compress", "jobs", "processes", "dask", "journal", "overwrite", "progress"}
+"""What may be said of compressing in place."""
+
+
+def _recompress(src: str, *, compress: str | None, progress: bool | None, client: Any, **how: Any) -> None:
+    """Compress the chunks of a volume where they are."""
+    from volumekit.ops.recompress import recompress
+
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if compress is None or given - _IN_PLACE:
+        wrong = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given - _IN_PLACE))
+        raise click.UsageError(
+            "without DST, chunks are compressed in place, as --compress says"
+            + (f"; {wrong} needs a DST" if wrong else "; give --compress, or a DST")
+        )
+    wanted = {name: how[name] for name in ("jobs", "processes", "journal", "overwrite")}
+    volume = recompress(src, compress, progress=progress, client=client, **wanted)
+    click.echo(f"{volume.cloudpath}: chunks are compressed: {compress}")

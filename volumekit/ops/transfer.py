@@ -101,7 +101,7 @@ def transfer(
     source = src if isinstance(src, Volume) else Volume(src, parallel=threads)
     url = resolve(dst)
     check_apart(source, url)
-    numbers = _numbers(source, mips)
+    numbers = mip_numbers(source, mips)
     part = box_inside(box, source.levels[numbers[0]].bounds)
     target, is_new = _target(source, url, compress, threads)
     pairs = [(mip, _match(source.levels[mip], target)) for mip in numbers]
@@ -156,7 +156,8 @@ def _check_empty(target: Volume, mips: Sequence[int]) -> None:
             )
 
 
-def _numbers(source: Volume, mips: Any) -> list[int]:
+def mip_numbers(source: Volume, mips: Any) -> list[int]:
+    """Return the numbers of mips, by number or voxel size, finest first; None: all."""
     if mips is None:
         return list(source.available_mips)
     return sorted(source.to_mip(mip) for mip in ([mips] if isinstance(mips, int) else mips))
@@ -213,7 +214,7 @@ class Transfer:
         for stage, (mip, other) in enumerate(self.pairs):
             level = self.target.levels[other]
             part = self.source.bbox_to_mip(box, self.pairs[0][0], mip).intersection(level.bounds)
-            boxes = [] if part.empty() else _pieces(part, level)
+            boxes = [] if part.empty() else pieces(part, level)
             tasks = tuple(Task(number + n, stage, piece) for n, piece in enumerate(boxes))
             size = level.channels * level.dtype.itemsize
             stages.append(Stage(tasks, TASK_BYTES, int(part.volume()) * size))
@@ -232,7 +233,7 @@ class Transfer:
         report(int(index.volume()) * target.level.channels * target.level.dtype.itemsize)
 
 
-def _pieces(part: Bbox, level: Level) -> list[Bbox]:
+def pieces(part: Bbox, level: Level) -> list[Bbox]:
     """Cut a box along the grid of a level's chunks or shards; no two pieces share an object of it."""
     shard = level.sharding.shape if level.sharding is not None else None
     if level.sharding is not None and shard is None:

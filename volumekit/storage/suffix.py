@@ -167,6 +167,29 @@ class SuffixStore(Store):
         """Store an object as it is stored elsewhere, and remove its other variants."""
         return self._put(key, b"", variant, None, packed=packed)
 
+    def recompress(self, key: str) -> Future[bool]:
+        """Store an object, if there is one, as the variant that is to be written, and only so; tell whether it was not.
+
+        Readers find one of the two at any time, and what others write meanwhile is kept. One that is there twice, as
+        after a writer that was killed, is first written where it is.
+        """
+        wanted = PLAIN if self.target is None else self.target
+
+        def look(value: Value | None) -> Future[bool]:
+            if value is None:
+                return done(False)
+            had = _unstamp(value.stamp)[0]
+            others = self._base.find(_others(key, wanted)) if had == wanted else done(key)
+            return chain(others, move)
+
+        def move(other: str | None) -> Future[bool]:
+            if other is None:
+                return done(False)
+            moved = self.update({key: lambda now: None if now is None else now.data}, executor=self._executor)
+            return chain(chain(moved, lambda _: self.read(key, 0, 0)), lambda value: then(look(value), lambda _: True))
+
+        return chain(self.read(key, 0, 0), look)
+
     def put(self, key: str, data: bytes | None) -> None:
         """Write or delete a key that nobody reads yet, and of which there are no other variants."""
         variant = self.target or PLAIN

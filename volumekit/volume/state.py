@@ -136,6 +136,7 @@ class State:
     parallel = _option("parallel", "How many threads decode; True: one per core.")
     progress = _option("progress", "Whether to show progress bars; None: in interactive sessions.")
     compress = _option("compress", "Compression of chunks written; None: as each chunk is already stored.")
+    compress_level = _option("compress_level", "Its level, on the method's own scale.")
     non_aligned_writes = _option("non_aligned_writes", "Whether boxes off the chunk grid may be written.")
     delete_black_uploads = _option("delete_black_uploads", "Whether chunks of background are deleted.")
 
