@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import (
@@ -15,6 +16,7 @@ from benchmarks import (
     cases_encodings,
     cases_kernels,
     cases_labels,
+    cases_pipeline,
     cases_points,
     cases_process,
     cases_read,
@@ -42,6 +44,7 @@ FAMILIES = (
     cases_kernels,
     cases_serve,
     cases_view,
+    cases_pipeline,
 )
 
 
@@ -67,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(*header(about), sep="\n", flush=True)
     results = []
     with tempfile.TemporaryDirectory(prefix="volumekit-benchmarks-", dir=options.folder) as folder:
-        data = Data(Path(folder), QUICK if options.quick else FULL)
+        extent = QUICK if options.quick else FULL
+        data = Data(Path(folder), replace(extent, stack=tuple(options.stack or extent.stack)))
         for case in cases:
             results.append(measure(case, data))
             print(*rows(results[-1]), sep="\n", flush=True)
@@ -81,6 +85,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases whose name holds this")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument("--stack", nargs=3, type=int, metavar="N", help="size of the stack of slices, x y z")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the data goes; default: the temporary folder")
     return parser.parse_args(arguments)

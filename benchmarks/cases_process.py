@@ -54,7 +54,7 @@ def peak_memory(data: Data) -> Contest:
 
 def _probe(name: str, *, path: Path, shape: Shape) -> dict[str, Any]:
     arguments = [name, str(path), *map(str, shape)]
-    told: dict[str, Any] = json.loads(_python("-m", "benchmarks.memory_probe", *arguments).splitlines()[-1])
+    told: dict[str, Any] = json.loads(python("-m", "benchmarks.memory_probe", *arguments).splitlines()[-1])
     return told
 
 
@@ -69,11 +69,11 @@ def imports(code: dict[str, str], data: Data, *, bars: tuple[Bar, ...]) -> Conte
 
 def _seconds(code: str) -> float:
     start = time.perf_counter()
-    _python("-c", code)
+    python("-c", code)
     return time.perf_counter() - start
 
 
-def _python(*arguments: str) -> str:
+def python(*arguments: str) -> str:
     """Run Python where all that is importable here is importable."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, env=everything_importable()).stdout

@@ -82,8 +82,8 @@ class Extent:
 
     Attributes
     ----------
-    image, labels, large : tuple of int
-        Shapes, (x, y, z) voxels; ``large`` is the cutout whose peak memory is taken.
+    image, labels, large, stack : tuple of int
+        Shapes, (x, y, z) voxels; ``large`` is the cutout whose peak memory is taken, ``stack`` are slices in files.
     rounds : int
         How often the contestants take turns, a warm-up apart.
     calls : int
@@ -93,13 +93,14 @@ class Extent:
     image: Shape
     labels: Shape
     large: Shape
+    stack: Shape
     rounds: int
     calls: int
 
 
-FULL = Extent((512, 512, 256), (512, 512, 128), (512, 512, 512), rounds=9, calls=30)
-QUICK = Extent((256, 256, 256), (256, 256, 128), (512, 512, 512), rounds=7, calls=10)
-TINY = Extent((96, 80, 72), (80, 72, 66), (64, 64, 64), rounds=1, calls=2)
+FULL = Extent((512, 512, 256), (512, 512, 128), (512, 512, 512), (2048, 2048, 512), rounds=9, calls=30)
+QUICK = Extent((256, 256, 256), (256, 256, 128), (512, 512, 512), (1024, 1024, 256), rounds=7, calls=10)
+TINY = Extent((96, 80, 72), (80, 72, 66), (64, 64, 64), (96, 80, 72), rounds=1, calls=2)
 
 
 @dataclass
@@ -135,6 +136,16 @@ class Data:
         index = [np.arange(n) % size for n, size in zip(self.extent.large, self.image.shape, strict=True)]
         VolumekitVolume.create(path, np.asfortranarray(self.image[np.ix_(*index)]), chunk=(CUTOUT,) * 3)
         return path
+
+    @functools.cached_property
+    def stack(self) -> Path:
+        """A folder of uncompressed TIFF slices."""
+        from benchmarks.pipelines import make_stack
+
+        x, y, z = self.extent.stack
+        folder = self.empty() / "stack"
+        make_stack(folder, image((x, y, min(z, 128))), z)
+        return folder
 
     def array(self, layout: Layout) -> NDArray[Any]:
         """Return the voxels a layout holds, (x, y, z)."""

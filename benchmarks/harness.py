@@ -35,6 +35,8 @@ class Contest:
         ``ms`` where samples are seconds, else what they are.
     calls : int
         Measurements in a row per turn.
+    rounds : int, optional
+        How many turns count, at most.
     """
 
     contestants: Mapping[str, Sample | None]
@@ -42,6 +44,7 @@ class Contest:
     bars: tuple[Bar, ...] = ()
     unit: str = "ms"
     calls: int = 1
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,13 @@ def timed(call: Callable[[T], Any], given: Callable[[int], T]) -> Sample:
 
 
 def measure(case: Case, data: Data) -> Result:
-    """Check and measure a case: one turn to warm up, then ``data.extent.rounds`` turns that count."""
+    """Check and measure a case: one turn to warm up, then ``data.extent.rounds`` turns that count, or fewer."""
     contest = case.build(data)
     contest.check()
     samples: dict[str, list[list[float]]] = {name: [] for name in contest.contestants}
     present = [(name, sample) for name, sample in contest.contestants.items() if sample is not None]
-    for turn in range(data.extent.rounds + 1):
+    rounds = min(data.extent.rounds, contest.rounds or data.extent.rounds)
+    for turn in range(rounds + 1):
         for name, sample in _order(present, turn):
             taken = _undisturbed(sample, contest.calls)
             if turn:
