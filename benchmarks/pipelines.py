@@ -145,8 +145,8 @@ while mip < mips:
     queue.execute()
     from cloudvolume import CloudVolume
     found = len(CloudVolume(f"precomputed://file://{layer}").available_mips) - 1
-    if found <= mip:
-        raise SystemExit(f"igneous made no mip below {mip}")
+    if found <= mip:  # it makes no levels that are smaller than a chunk
+        break
     mip = found
 print(time.perf_counter() - start)
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from volumekit import Volume
 from volumekit.engine.drive import run
-from volumekit.engine.unread import write_unread, writes_plainly
+from volumekit.engine.unread import ChunkRows, write_unread, writes_plainly
 from volumekit.errors import NoSpaceError, PermissionDeniedError, StorageError, VolumekitError
 
 LOW, SHAPE = (-3, 5, 8), (37, 30, 21)
@@ -58,6 +59,37 @@ def test_the_bytes_are_the_same(tmp_path, options, order):
     assert stored(tmp_path / "a") == stored(tmp_path / "b")
     assert sum(told) == data.nbytes
     assert writes_plainly(made[0]) == ("durable" not in options and "encoding" not in options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dtype": "uint16", "channels": 3},
+        {"dtype": "float32"},
+        {"compress": "gzip"},
+        {"delete_black_uploads": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("low", [0, 1])
+def test_chunks_filled_plane_by_plane_are_the_same(tmp_path, options, low):
+    """Boxes of rows of chunks, up to the level's ends, from the same memory one after the other."""
+    made = [volume(tmp_path / name, **options).array(0) for name in "ab"]
+    array, data, told = made[0], voxels(made[0]), []
+    data[:, :16] = 0
+    run(made[1].write(*ends(array), data))
+    rows = ChunkRows(array, 37 * 16 * 8)
+    for y, z in itertools.product(range(0, 30, 16), range(0, 21, 8)):
+        height, depth = min(16, 30 - y), min(8, 21 - z)
+        part = data[:, y : y + height, z : z + depth]
+        start = (LOW[0], LOW[1] + y, LOW[2] + z)
+        rows.begin(start, tuple(a + n for a, n in zip(start, part.shape, strict=False)))
+        for n in range(0, depth, 1 + low):
+            rows.fill(n, np.asfortranarray(part[:, :, n : n + 1 + low]) if low else part[:, :, n : n + 1])
+        rows.write(progress=told.append)
+    assert stored(tmp_path / "a") == stored(tmp_path / "b")
+    assert sum(told) == data.nbytes
 
 
 def test_what_was_cut_off_is_written_over(tmp_path):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volumekit import Bbox, Volume, convert
+from volumekit.engine import planes
 from volumekit.errors import (
     CastError,
     ImageStackError,
@@ -131,13 +133,35 @@ def test_same_voxels_whatever_the_memory(method, low, chunk, dtype):
     jobs=st.sampled_from([1, 2, 3]),
     short=st.booleans(),
     channels=st.sampled_from([1, 2]),
+    group=st.sampled_from([1, 1000, 1 << 20]),
 )
-def test_any_conversion_is_right(tmp_path_factory, low, size, chunk, factor, mips, jobs, short, channels):
+def test_any_conversion_is_right(tmp_path_factory, low, size, chunk, factor, mips, jobs, short, channels, group):
     array = image((*size, channels))
     how = {"chunk_size": chunk, "factor": factor, "mips": mips, "jobs": jobs}
     memory = PROGRAM_BYTES + (300_000 if short else 64 << 20)
-    made = convert(array, tmp_path_factory.mktemp("any") / "v", offset=low, memory=memory, progress=False, **how)
+    with mock.patch("volumekit.ops.pyramid.GROUP_BYTES", group):
+        made = convert(array, tmp_path_factory.mktemp("any") / "v", offset=low, memory=memory, progress=False, **how)
     check(made, array, low, factor, mips)
+
+
+@pytest.mark.parametrize("kind", ["uint8", ">u2", "rgb", "several strips"])
+def test_a_stack_by_strips_is_what_the_images_are(tmp_path, monkeypatch, kind):
+    """Uncompressed images are read in parts, some planes at a time; the headers of each are read once."""
+    monkeypatch.setattr("volumekit.ops.pyramid.GROUP_BYTES", 1000)
+    array = image((50, 61, 20, 3 if kind == "rgb" else 1), "uint16" if kind == ">u2" else "uint8")
+    (tmp_path / "stack").mkdir()
+    how = {"byteorder": ">"} if kind == ">u2" else {"rowsperstrip": 7} if kind == "several strips" else {}
+    colour = "rgb" if kind == "rgb" else "minisblack"
+    for z in range(20):
+        plane = np.ascontiguousarray(array[:, :, z].swapaxes(0, 1)).squeeze()
+        tifffile.imwrite(
+            tmp_path / "stack" / f"z{z:02}.tif", plane, photometric="rgb" if kind == "rgb" else None, **how
+        )
+    read, headers = planes.stored_pages, []
+    monkeypatch.setattr(planes, "stored_pages", lambda store, name: headers.append(name) or read(store, name))
+    made = convert(tmp_path / "stack", tmp_path / "v", chunk_size=8, mips=2, voxel_size=(1, 1, 1), jobs=2)
+    check(made, array, (0, 0, 0), (2, 2, 2), 2)
+    assert len(headers) == len(set(headers)) == 20
 
 
 def plan_shape(volume, method, memory):
@@ -161,6 +185,7 @@ def test_each_voxel_is_read_once_and_each_chunk_written_once(tmp_path, monkeypat
 
     monkeypatch.setattr(ArrayInput, "read", counted_read)
     monkeypatch.setattr(FileStore, "put", counted_put)
+    monkeypatch.setattr("volumekit.ops.pyramid.GROUP_BYTES", 1)
     array, how = image((64, 64, 64)), {"chunk_size": 8, "offset": offset, "jobs": 2}
     made = convert(array, tmp_path / "v", mips=2, memory=PROGRAM_BYTES + (8 << 20), **how)
     assert (reads == 1).all()

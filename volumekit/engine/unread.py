@@ -6,8 +6,12 @@ tasks are to be done again. So its chunks need no temporary names, which cost mo
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.engine import changes
@@ -68,3 +72,80 @@ def write_unread(array: LevelArray, low: Point, high: Point, voxels: NDArray[Any
             progress(view.nbytes)
     finally:
         changes.note(array.store.url)
+
+
+class ChunkRows:
+    """Whole chunks of a level that nobody reads yet, in memory as they are to be stored: filled plane by plane.
+
+    What is filled while the processor's caches hold it is written later without being touched again.
+
+    Parameters
+    ----------
+    array : LevelArray
+        A level that `writes_plainly`, all of whose channels are in one chunk.
+    voxels : int
+        How many voxels a box has at most.
+    """
+
+    def __init__(self, array: LevelArray, voxels: int) -> None:
+        self._array, self._memory = array, np.empty(voxels * array.level.channels, array.level.dtype)
+        self._chunks = Chunks(array.store.url, array.fmt, array.level, array.options)
+        options = array.options
+        as_is = array.fmt.name == "precomputed" and sys.byteorder == "little"
+        self._as_is = as_is and not options.delete_black and not options.compress
+
+    def begin(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
+        """Begin a box of whole chunks, one chunk thick along z; (x, y, z), half-open."""
+        level = self._array.level
+        self._ends = (*low, 0), (*high, level.channels)
+        self._rows: list[tuple[slice, slice, NDArray[Any]]] = []
+        used, (x, y, z) = 0, (b - a for a, b in zip(low, high, strict=True))
+        for start, height in _spans(y, level.chunk[1]):
+            for first, count, width in _runs(x, level.chunk[0]):
+                shape = (width, height, z, level.channels, count)
+                run = self._memory[used : used + math.prod(shape)].reshape(shape, order="F")
+                self._rows.append((slice(first, first + count * width), slice(start, start + height), run))
+                used += run.size
+
+    def fill(self, z: int, voxels: NDArray[Any]) -> None:
+        """Fill planes of all chunks, from ``z`` planes above the box's lowest on, with voxels (x, y, z, channel)."""
+        for x, y, row in self._rows:
+            part = voxels[x, y]
+            target = row[:, :, z : z + part.shape[2]].transpose(0, 4, 1, 2, 3)
+            np.copyto(target, part.reshape(target.shape, order="F"))
+
+    def write(self, *, progress: Progress) -> None:
+        """Write the chunks; parameters and errors as for `write_unread`."""
+        forkguard.check()
+        put, found = self._array.objects.put, parts(self._array.level, *self._ends, ONE, order=_AS_KEYS)
+        try:
+            for key, part, chunk in zip(self._array.keys_between(*self._ends), found, self._filled(), strict=True):
+                put(key, _bytes(chunk) if self._as_is else self._chunks.encode(part.cell, chunk))
+                progress(chunk.nbytes)
+        finally:
+            changes.note(self._array.store.url)
+
+    def _filled(self) -> Iterator[NDArray[Any]]:
+        """Yield the chunks, x fastest: some of the runs of a row of chunks are narrower."""
+        for _, _, row in self._rows:
+            for n in range(row.shape[4]):
+                yield row[..., n]
+
+
+def _bytes(chunk: NDArray[Any]) -> memoryview:
+    """Return the memory of a chunk whose voxels lie x fastest, without copying it."""
+    return memoryview(chunk.T).cast("B")  # type: ignore[arg-type]
+
+
+def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield where pieces start, and their extents."""
+    return ((at, min(step, size - at)) for at in range(0, size, step))
+
+
+def _runs(size: int, step: int) -> Iterator[tuple[int, int, int]]:
+    """Yield runs of equal pieces: where they start, how many there are, and their extent."""
+    whole, rest = divmod(size, step)
+    if whole:
+        yield 0, whole, step
+    if rest:
+        yield whole * step, 1, rest

@@ -122,8 +122,8 @@ def plan_levels(
         How many threads work.
     reading : int
         Bytes that reading the first level takes beside its voxels, by all tasks together.
-    rows : tuple of int, optional
-        Where reading the first level may be cut along y, if it comes from somewhere else; see `Input.rows`.
+    rows : Rows, optional
+        Where reading the first level may be cut, if it comes from somewhere else; see `Input.rows`.
 
     Raises
     ------

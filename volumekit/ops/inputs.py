@@ -42,7 +42,7 @@ class Input(Protocol):
 
     @property
     def rows(self) -> Rows | None:
-        """Where reading may be cut along y without anything being read or decoded twice; None: nowhere."""
+        """Where reading may be cut without anything being read or decoded twice; None: nowhere."""
 
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box.
@@ -106,9 +106,9 @@ class VolumeInput:
     def rows(self) -> Rows | None:
         """Anywhere in images that are not decoded whole, nor left out whole if damaged; else between chunks."""
         if reads_planes(self.array()):
-            return (0, 1) if self.damaged is None and not self.scratch else None
+            return Rows(0, 1, flat=True) if self.damaged is None and not self.scratch else None
         level = self.volume.levels[self.mip]
-        return level.offset[1], level.chunk[1]
+        return Rows(level.offset[1], level.chunk[1])
 
     def array(self) -> LevelArray:
         """Return the level as the engine sees it."""
@@ -184,7 +184,7 @@ class ArrayInput:
     @property
     def rows(self) -> Rows:
         """Anywhere."""
-        return 0, 1
+        return Rows(0, 1, flat=True)
 
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box, a few planes at a time."""
@@ -231,7 +231,7 @@ class ShiftedInput:
     def rows(self) -> Rows | None:
         """Where the other's may be cut, moved."""
         rows = self.base.rows
-        return None if rows is None else (rows[0] + self.shift[1], rows[1])
+        return None if rows is None else rows._replace(origin=rows.origin + self.shift[1])
 
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box."""

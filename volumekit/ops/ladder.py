@@ -53,8 +53,8 @@ class Ladder:
         How many threads work.
     reading : int
         Bytes that reading the first level takes beside its voxels, by all tasks together.
-    rows : tuple of int, optional
-        Where reading the first level may be cut along y, see `ops.inputs.Input.rows`.
+    rows : Rows, optional
+        Where reading the first level may be cut, see `ops.inputs.Input.rows`.
     """
 
     levels: tuple[Level, ...]
@@ -106,7 +106,8 @@ class Ladder:
                 tasks = tuple(Task(number + n, stage, box) for n, box in enumerate(cut(rungs[0].bounds, step)))
                 rows = self._strips(rungs, *step[:2], copies=copies, halo=halo)
                 size = column_bytes(rungs, *step[:2], halo=halo, threads=self.threads, rows=rows)
-                made = Pass(tasks, size, 0, rungs, copies, halo, rows, self.threads)
+                flat = copies and self.rows is not None and self.rows.flat
+                made = Pass(tasks, size, 0, rungs, copies, halo, rows, self.threads, flat)
                 read = sum(made.read_voxels(task.box) for task in tasks)
                 return replace(made, nbytes=read * rungs[0].voxel_bytes)
         raise self._too_little()
@@ -146,7 +147,7 @@ class Ladder:
     def _strips(self, rungs: Sequence[Rung], x: int, y: int, *, copies: bool, halo: int) -> int:
         """Return the rows of a pass's strips."""
         level = self.levels[self.mips.index(rungs[0].mip)]
-        rows = self.rows if copies else (level.offset[1], level.chunk[1])
+        rows = self.rows if copies else Rows(level.offset[1], level.chunk[1])
         return 0 if halo else strip_rows(rungs, x, y, copies=copies, rows=rows, threads=self.threads)
 
     def _too_little(self) -> OptionError:

@@ -12,16 +12,35 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from volumekit.model.bbox import Bbox
 from volumekit.ops.plan import Stage, cut
 
 Factor = tuple[int, int, int]
-Rows = tuple[int, int]
-"""Where reading may be cut along y: a place, and the distance from each to the next."""
+
+
+class Rows(NamedTuple):
+    """Where reading may be cut without anything being read or decoded twice.
+
+    Attributes
+    ----------
+    origin, step : int
+        Along y: a place, and the distance from each to the next.
+    flat : bool
+        Whether it may be cut between any two planes as well.
+    """
+
+    origin: int
+    step: int
+    flat: bool = False
+
 
 WRITING_BYTES = 96 << 20
 """What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
+
+GROUP_BYTES = 1 << 20
+"""About how much of a strip is read, reduced and put in its place at a time: what a core's own cache holds."""
 
 STRIP_BYTES = 16 << 20
 """About what a strip holds: small enough for the processor's caches, large enough that calls are few."""
@@ -71,6 +90,8 @@ class Pass(Stage):
         Rows along y of the strips that slabs are read, reduced and written by; 0: slabs are read whole.
     workers : int
         How many strips of a task are under way at once, at most.
+    flat : bool
+        Whether a strip may be read some planes at a time.
     """
 
     rungs: tuple[Rung, ...]
@@ -78,6 +99,7 @@ class Pass(Stage):
     halo: int = 0
     rows: int = 0
     workers: int = 1
+    flat: bool = False
 
     def steps(self, rung: int) -> Factor:
         """Return the factor from the rung before to this one."""
@@ -91,6 +113,13 @@ class Pass(Stage):
     def source(self, box: Bbox) -> Bbox:
         """Return the voxels that the task with this box reads, in voxels of the level it reads."""
         return source(self.rungs, box, self.halo)
+
+    def group(self, x: int, z: int) -> int:
+        """Return how many of a strip's ``z`` planes, ``x`` voxels wide, are gone through at a time: whole cells."""
+        if not self.flat:
+            return z
+        cell = self.steps(1)[2] if len(self.rungs) > 1 else 1
+        return max(1, GROUP_BYTES // (x * self.rows * self.rungs[0].voxel_bytes * cell)) * cell
 
     def slabs(self, box: Bbox) -> list[tuple[Bbox, Bbox]]:
         """Return what a pass with a halo reads and writes, a chunk along z at a time.
@@ -178,15 +207,15 @@ def strip_rows(rungs: Sequence[Rung], x: int, y: int, *, copies: bool, rows: Row
         Extent of the task, in voxels of the first rung.
     copies : bool
         As in `Pass`.
-    rows : tuple of int or None
+    rows : Rows or None
         As in `ops.inputs.Input.rows`.
     threads : int
         How many strips are under way at once.
     """
     first, (_, low_y, low_z), last = rungs[0], corners(rungs[0].bounds)[0], rungs[-1].factor
-    if rows is None or (low_y - rows[0]) % rows[1] or low_y % last[1] or low_z % last[2]:
+    if rows is None or (low_y - rows.origin) % rows.step or low_y % last[1] or low_z % last[2]:
         return 0
-    unit = math.lcm(rows[1], first.chunk[1] if copies else 1)
+    unit = math.lcm(rows.step, first.chunk[1] if copies else 1)
     if len(rungs) > 1:
         unit = math.lcm(unit, rungs[1].factor[1])
         if first.chunk[2] % rungs[1].factor[2] or rungs[1].chunk[2] * rungs[1].factor[2] % first.chunk[2]:

@@ -9,6 +9,7 @@ next one. So each voxel is read once and each chunk written once, whole.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
 from volumekit.engine.drive import run
-from volumekit.engine.unread import write_unread, writes_plainly
+from volumekit.engine.unread import ChunkRows, write_unread, writes_plainly
 from volumekit.model.bbox import Bbox
 from volumekit.ops.inputs import Input
 from volumekit.ops.kernels import downsample, downsample_gaussian
@@ -70,6 +71,33 @@ class Planes:
         if kept.shape[2]:
             into[:, :, : kept.shape[2]] = kept.copy() if into is self.data else kept
         self.data, self.low = into, (*self.low[:2], start)
+
+
+@dataclass
+class Room:
+    """Memory that one strip after another is gone through in.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        (x, y, z, channel): the strip, or as many planes of it as are gone through at a time.
+    chunks : ChunkRows or None
+        What these are put in.
+    group : int
+        Number of these planes.
+    """
+
+    data: NDArray[Any]
+    chunks: ChunkRows | None
+    group: int
+
+    def groups(self, box: Bbox) -> Iterator[tuple[Bbox, NDArray[Any]]]:
+        """Yield some planes of a strip after the other, with the memory for them."""
+        (x, y, low), (x_end, y_end, high) = corners(box)
+        for z in range(low, high, self.group):
+            stop = min(z + self.group, high)
+            start = 0 if self.chunks is not None else z - low
+            yield Bbox((x, y, z), (x_end, y_end, stop)), self.data[: x_end - x, : y_end - y, start : start + stop - z]
 
 
 class Stream:
@@ -166,9 +194,9 @@ class Stream:
         self.planes = [self._planes(n) for n in range(len(self.stage.rungs))]
         shape = (x_end - x, self.stage.rows, *self.planes[0].data.shape[2:])
         self.planes[0].data = self.arrays[0].empty((0, 0, 0, 0))
-        self.buffers: SimpleQueue[NDArray[Any]] = SimpleQueue()
+        self.rooms: SimpleQueue[Room] = SimpleQueue()
         for _ in range(workers):
-            self.buffers.put(self.arrays[0].empty(shape))
+            self.rooms.put(self._room(shape))
         rows = [*range(y, y_end, self.stage.rows), y_end]
         for low, high in self._slabs():
             strips = [Bbox((x, a, low), (x_end, b, high)) for a, b in pairwise(rows)]
@@ -177,22 +205,35 @@ class Stream:
             _finish(under_way)
             self._collect(high)
 
+    def _room(self, shape: tuple[int, ...]) -> Room:
+        """Return the memory of a strip: of some planes, and of chunks that they are put in, if it can be."""
+        array, group = self.arrays[0], min(shape[2], self.stage.group(shape[0], shape[2]))
+        chunks = None
+        if self.stage.copies and self.plain and group < shape[2] and array.channel_cells == 1:
+            chunks = ChunkRows(array, math.prod(shape[:3]))
+        return Room(array.empty((*shape[:2], shape[2] if chunks is None else group, shape[3])), chunks, group)
+
     def _strip(self, box: Bbox) -> None:
         """Read a strip, reduce it and write it."""
         self.report(0)
-        buffer, (x, y, z) = self.buffers.get(), box.size().tolist()
+        room = self.rooms.get()
         try:
-            voxels = buffer[:x, :y, :z]
-            self.source.read(box, voxels, self.report)
-            if len(self.stage.rungs) > 1:
-                self._cells_of_strip(voxels, box)
-            if self.stage.copies:
-                part, origin = box.intersection(self.owned[0]), corners(box)[0]
-                low, high = corners(part)
-                inside = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, origin, strict=True))
-                self._save(0, (low[0], low[1], low[2]), (high[0], high[1], high[2]), voxels[inside])
+            part, (x, y, z) = box.intersection(self.owned[0]), corners(box)[0]
+            (a, b, c), (d, e, f) = corners(part)
+            if room.chunks is not None:
+                room.chunks.begin((a, b, c), (d, e, f))
+            for planes, voxels in room.groups(box):
+                self.source.read(planes, voxels, self.report)
+                if len(self.stage.rungs) > 1:
+                    self._cells_of_strip(voxels, planes)
+                if room.chunks is not None:
+                    room.chunks.fill(int(planes.minpt[2]) - z, voxels[a - x : d - x])
+            if room.chunks is not None:
+                room.chunks.write(progress=self._check)
+            elif self.stage.copies:
+                self._save(0, (a, b, c), (d, e, f), room.data[a - x : d - x, : e - y, : f - z])
         finally:
-            self.buffers.put(buffer)
+            self.rooms.put(room)
 
     def _cells_of_strip(self, voxels: NDArray[Any], box: Bbox) -> None:
         coarser, steps, (low, high) = self.planes[1], self.stage.steps(1), corners(box)

@@ -151,9 +151,9 @@ class Store(ABC):
             Through the future: the object changed since the stamp was read.
         """
 
-    def put(self, key: str, data: bytes | None) -> None:
+    def put(self, key: str, data: bytes | memoryview | None) -> None:
         """Commit a key that nobody reads yet, in the calling thread; what is cut off may leave a part."""
-        self.commit({key: data}).result()
+        self.commit({key: None if data is None else bytes(data)}).result()
 
     def update(self, changes: Mapping[str, Change], *, executor: Executor | None = None) -> Future[Mapping[str, bytes]]:
         """Write, delete or change keys of one `group`; no change that somebody else makes meanwhile is lost.

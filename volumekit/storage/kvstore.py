@@ -234,7 +234,7 @@ class FileStore(KvStore):
         finally:
             os.close(file)
 
-    def put(self, key: str, data: bytes | None) -> None:
+    def put(self, key: str, data: bytes | memoryview | None) -> None:
         """Write or delete a file that nobody reads yet, under its own name from the beginning."""
         if data is None or self._durable or not self.writable:
             super().put(key, data)
@@ -292,7 +292,7 @@ def file_part(file: int, first: int, last: int) -> bytes:
     return data + file_part(file, first + len(data), last)  # Linux reads no more than 2 GiB at a time
 
 
-def write_file(path: str, data: bytes) -> None:
+def write_file(path: str, data: bytes | memoryview) -> None:
     """Write a file, and the folders it is in."""
     try:
         file = os.open(path, _MAKE, 0o666)

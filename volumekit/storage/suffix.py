@@ -190,14 +190,14 @@ class SuffixStore(Store):
 
         return chain(self.read(key, 0, 0), look)
 
-    def put(self, key: str, data: bytes | None) -> None:
+    def put(self, key: str, data: bytes | memoryview | None) -> None:
         """Write or delete a key that nobody reads yet, and of which there are no other variants."""
         variant = self.target or PLAIN
         if data is None or not self._base.near:
             super().put(key, data)
             return
         self.seen.add(variant)
-        self._base.put(_stored(key, variant), compress(data, variant, self._level) if variant else data)
+        self._base.put(_stored(key, variant), compress(bytes(data), variant, self._level) if variant else data)
 
     def commit(self, changes: Mapping[str, bytes | None], if_match: bytes | None = None) -> Future[Mapping[str, bytes]]:
         """Write or delete whatever variants of the keys there are."""
