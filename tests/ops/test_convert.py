@@ -154,9 +154,7 @@ def test_a_stack_by_strips_is_what_the_images_are(tmp_path, monkeypatch, kind):
     colour = "rgb" if kind == "rgb" else "minisblack"
     for z in range(20):
         plane = np.ascontiguousarray(array[:, :, z].swapaxes(0, 1)).squeeze()
-        tifffile.imwrite(
-            tmp_path / "stack" / f"z{z:02}.tif", plane, photometric="rgb" if kind == "rgb" else None, **how
-        )
+        tifffile.imwrite(tmp_path / "stack" / f"z{z:02}.tif", plane, photometric=colour, **how)
     read, headers = planes.stored_pages, []
     monkeypatch.setattr(planes, "stored_pages", lambda store, name: headers.append(name) or read(store, name))
     made = convert(tmp_path / "stack", tmp_path / "v", chunk_size=8, mips=2, voxel_size=(1, 1, 1), jobs=2)
