@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.bars import at_most, at_most_itself, at_most_more, faster, share
 from benchmarks.data import CSEG, FULL, JPEG, RAW, TINY, Data
 from benchmarks.harness import Case, Contest, Result, measure, timed
 from benchmarks.ours import CLOUDVOLUME, OURS, TENSORSTORE, VolumekitVolume
+from benchmarks.rates import jobs, rates
 from benchmarks.table import circumstances, header, rows, to_json
 from volumekit.ops.kernels import downsample
 
@@ -185,3 +187,9 @@ def test_the_command_lists_and_refuses(capsys):
 def test_ours_is_always_there():
     assert ours.installed(OURS)
     assert ours.installed(ours.BARE)
+
+
+def test_rates_of_jobs():
+    found = rates(1e-4, 1, side=64)
+    assert [*found] == [*jobs(None, Path())]
+    assert all(spent > 0 and rate > 0 for spent, rate in found.values())

@@ -23,6 +23,7 @@ PAGES = [
     "docs/cache.md",
     "docs/convert.md",
     "docs/doctor.md",
+    "docs/pipelines.md",
     "docs/n5.md",
     "docs/serve.md",
     "docs/sharding.md",
@@ -34,6 +35,10 @@ PAGES = [
 @pytest.fixture(autouse=True)
 def figures_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
+
+
+NEEDS = {"docs/pipelines.md": ("joblib", "distributed")}
+"""What a page shows beside volumekit."""
 
 
 @pytest.fixture
@@ -50,6 +55,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_runs(page: str, folder: Path) -> None:
+    for module in NEEDS.get(page, ()):
+        pytest.importorskip(module)
     blocks = BLOCK.findall((ROOT / page).read_text())
     assert blocks
     names: dict[str, object] = {"__name__": "docs"}
