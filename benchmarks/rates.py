@@ -1,7 +1,7 @@
 """What jobs cost per gigabyte on this machine: the figures that a plan for a large volume is made of.
 
-``python -m benchmarks.rates --gigabytes 0.5`` prints processor seconds, which other programs disturb little, and the rate by
-the clock, which they disturb much. Each job runs several times; the least counts.
+``python -m benchmarks.rates --gigabytes 0.5`` prints processor seconds, which other programs disturb little, and the
+rate by the clock, which they disturb much. Each job runs several times; the least counts.
 """
 
 from __future__ import annotations
