@@ -369,3 +369,25 @@ def test_command_line(tmp_path, capsys):
     assert run(["info", f"{tmp_path}/a.zarr"]) == 0
     assert "blosc" in capsys.readouterr().out
     assert run(["exists", f"{tmp_path}/a.zarr"]) in (0, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*onsolidated metadata")
+@pytest.mark.parametrize("version", [2, 3])
+def test_copies_of_the_metadata_do_not_outlive_them(tmp_path, version):
+    """zarr-python believes consolidated metadata; so they go when a level or a label is added. NaN in attributes stays."""
+    path, how = tmp_path / "a.zarr", {"zarr_version": version, "chunk_size": 8, "progress": False}
+    convert(sample(), path, **how)
+    zarr.open_group(path, mode="r+").attrs["nothing"] = float("nan")
+    zarr.consolidate_metadata(path, zarr_format=version)
+    downsample(path, mips=1, progress=False)
+    assert set(zarr.open_group(path, mode="r").array_keys()) == {"0", "1"}
+    zarr.consolidate_metadata(path, zarr_format=version)
+    convert(sample(dtype="uint32"), path / "labels" / "x", layer_type="segmentation", mips=1, **how)
+    group = zarr.open_group(path, mode="r")
+    np.testing.assert_array_equal(group["labels/x/0"][...], sample().T)
+    assert np.isnan(group.attrs["nothing"])
+    volume = Volume(path)
+    volume.provenance.description = "seen"
+    volume.commit_provenance()
+    assert Volume(path).provenance.description == "seen"
+    assert np.isnan(zarr.open_group(path, mode="r").attrs["nothing"])

@@ -136,6 +136,11 @@ class Format(ABC):
         yield self.metadata()
 
     @property
+    def copies(self) -> tuple[str, ...]:
+        """Objects that may hold copies of the metadata; they are removed when these change."""
+        return ()
+
+    @property
     def note(self) -> str | None:
         """The metadata object that holds the provenance; None: it is an object of its own, ``provenance``."""
         return None

@@ -8,11 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from volumekit.formats.base import Format
-from volumekit.formats.zarr import OmeZarr
-from volumekit.formats.zarr.labels import FOLDER, IMAGE, image_in, list_group, list_key, with_label
+from volumekit.formats.zarr import OmeZarr, array_v2, array_v3
+from volumekit.formats.zarr.labels import (
+    FOLDER,
+    IMAGE,
+    image_in,
+    list_group,
+    list_key,
+    with_label,
+    without_copies,
+)
 from volumekit.model.url import URL
 from volumekit.storage import open_store
-from volumekit.storage.base import Value
+from volumekit.storage.base import Store, Value
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +56,20 @@ def list_label(url: URL, fmt: Format, *, options: Mapping[str, Any] | None, dura
         return
     if image[1] != len(fmt.levels):
         log.warning("%s has %d levels, its image %d; OME-Zarr wants as many", url, len(fmt.levels), image[1])
+    _forget_copies(store, found)
     for key, data in list_group(version).items():
         store.update({key: functools.partial(_kept, data)}).result()
     store.update({list_key(version): functools.partial(_listed, url.name, version)}).result()
+
+
+def _forget_copies(store: Store, found: Mapping[str, Value | None]) -> None:
+    """Remove the image's consolidated metadata, in which there is no such label."""
+    v2, v3 = array_v2.CONSOLIDATED, array_v3.DOCUMENT
+    document = found[v3]
+    if document is None:
+        store.commit({v2: None}).result()
+    elif b"consolidated_metadata" in document.data:
+        store.update({v3: lambda value: None if value is None else without_copies(value.data)}).result()
 
 
 def _kept(data: bytes, value: Value | None) -> bytes:

@@ -153,6 +153,8 @@ class Metadata(Geometry):
             check_info(self.info)
         elif not self._draft:
             raise ReadOnlyError(f"the metadata of {self._format.name} data are not edited here", url=str(self._url))
+        if self._format.copies:
+            self._store.commit(dict.fromkeys(self._format.copies)).result()
         for objects in self._format.commits():
             key = self._format.note
             if key in objects and self._provenance is not None:

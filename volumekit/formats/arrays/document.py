@@ -35,8 +35,8 @@ def load(data: bytes, key: str) -> Document:
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """Return the text of a JSON object, indented by two."""
-    return json.dumps(value, indent=2, allow_nan=False).encode()
+    """Return the text of a JSON object, indented by two; NaN, which others put into attributes, stays what it was."""
+    return json.dumps(value, indent=2).encode()
 
 
 def member(value: Any, name: str, key: str) -> Document:

@@ -25,6 +25,7 @@ from volumekit.model.level import CodecSpec
 DOCUMENT = ".zarray"
 GROUP = ".zgroup"
 ATTRIBUTES = ".zattrs"
+CONSOLIDATED = ".zmetadata"
 
 _NATIVE = {
     "blosc": ("cname", "clevel", "shuffle", "blocksize"),

@@ -52,6 +52,13 @@ def list_group(version: int) -> dict[str, bytes]:
     return {f"{FOLDER}/{array_v2.GROUP}": dump({"zarr_format": 2})} if version == 2 else {}
 
 
+def without_copies(data: bytes) -> bytes:
+    """Return the ``zarr.json`` of a group without the consolidated metadata of what is in it."""
+    whole = load(data, array_v3.DOCUMENT)
+    whole.pop("consolidated_metadata", None)
+    return dump(whole)
+
+
 def with_label(data: bytes | None, name: str, version: int) -> bytes:
     """Return the object that holds the list, with a label in it.
 

@@ -34,6 +34,11 @@ class Rooted(ArrayFormat):
         yield {key: data for key, data in self.nodes.items() if key in root}
 
     @property
+    def copies(self) -> tuple[str, ...]:
+        """The consolidated metadata of zarr v2; those of v3 are in the root itself."""
+        return (self.path + array_v2.CONSOLIDATED,) if self.version == 2 else ()
+
+    @property
     def note(self) -> str:
         """The object that holds the attributes of the root."""
         return document_key(self.path, self.version)
