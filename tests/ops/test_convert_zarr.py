@@ -374,7 +374,7 @@ def test_command_line(tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore:.*onsolidated metadata")
 @pytest.mark.parametrize("version", [2, 3])
 def test_copies_of_the_metadata_do_not_outlive_them(tmp_path, version):
-    """zarr-python believes consolidated metadata, so they go when levels or labels are added. NaN in attributes stays."""
+    """zarr-python believes consolidated metadata: they go when levels or labels are added. NaN in attributes stays."""
     path, how = tmp_path / "a.zarr", {"zarr_version": version, "chunk_size": 8, "progress": False}
     convert(sample(), path, **how)
     zarr.open_group(path, mode="r+").attrs["nothing"] = float("nan")
