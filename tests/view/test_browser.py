@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorstore
 import tifffile
 import zarr
 from PIL import Image
@@ -158,19 +159,21 @@ def test_several_layers_and_the_contrast(tmp_path):
     assert 0 < dark[0] < 90
 
 
-GREYS_OF = {"stack": (40, 90, 150, 210), "zarr2": (200, 60, 120, 30), "tiff": (10, 250, 100, 180)}
+GREYS_OF = {"stack": (40, 90, 150, 210), "zarr2": (200, 60, 120, 30), "n5": (10, 250, 100, 180)}
 
 
 def write_formats(folder):
-    """Write a folder of images, a zarr v2 array and a multi-page TIFF, as other programs do."""
+    """Write a folder of TIFFs, a zarr v2 array and an N5 dataset, as other programs do."""
     arrays = {name: quarters(dict(zip(GREYS, values, strict=True)), np.uint8) for name, values in GREYS_OF.items()}
     (folder / "stack").mkdir()
     for z, plane in enumerate(arrays["stack"].T):
-        Image.fromarray(plane).save(folder / f"stack/z{z:03}.png")
+        tifffile.imwrite(folder / f"stack/z{z:03}.tif", plane)
     how = {"chunks": (8, 32, 32), "zarr_format": 2}
     zarr.create_array(str(folder / "zarr2.zarr"), data=np.ascontiguousarray(arrays["zarr2"].T), **how)
-    tifffile.imwrite(folder / "tiff.tif", arrays["tiff"].T, photometric="minisblack")
-    return [folder / name for name in ("stack", "zarr2.zarr", "tiff.tif")]
+    metadata = {"dimensions": SHAPE, "blockSize": (32, 32, 8), "dataType": "uint8", "compression": {"type": "gzip"}}
+    store = {"driver": "n5", "kvstore": f"file://{folder}/n5/", "metadata": metadata}
+    tensorstore.open(store, create=True).result()[...] = arrays["n5"]
+    return [folder / name for name in ("stack", "zarr2.zarr", "n5")]
 
 
 def test_other_formats_over_each_other(tmp_path):
