@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from volumekit.cli.options import boxed, cluster, estimating, reducing, show, watched, working
-from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES
+from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES, SPAN
 
 
 @click.command("convert")
@@ -31,6 +31,8 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
     help="raw, jpeg, png or compressed_segmentation.",
 )
 @click.option("--data-type", type=DATA_TYPE, help="Stored type; default: the source's. Only lossless casts are made.")
+@click.option("--rescale", type=SPAN, help="Values that become the lowest and highest of --data-type, linearly.")
+@click.option("--axes", default="xyz", show_default=True, help="Which axes of SRC become x, y and z, such as zyx.")
 @click.option("--layer-type", type=click.Choice(["image", "segmentation"]), help="Default: the source's, or image.")
 @click.option("--sharded", "sharding", is_flag=True, help="Pack chunks into larger files.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")

@@ -103,6 +103,21 @@ class Box(_Type):
         return tuple(found)
 
 
+class Span(_Type):
+    """Two numbers, the lower one first: ``0:65535``."""
+
+    name = "LOW:HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Parse the text."""
+        parts = value.split(":") if isinstance(value, str) else value
+        try:
+            low, high = (float(part) for part in parts)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not two numbers like 0:65535", param, ctx)
+        return low, high
+
+
 class Factor(_Type):
     """The factor from level to level: three numbers, or a name."""
 
@@ -163,6 +178,7 @@ BOX = Box()
 BOX_INCLUSIVE = Box(inclusive=True)
 AMOUNT = Amount()
 FACTOR = Factor()
+SPAN = Span()
 
 
 def box_of(slices: tuple[slice, ...] | None, bounds: Bbox) -> Bbox:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
 
 
-def check_apart(volume: Volume, target: URL) -> None:
+def check_apart(volume: Volume | None, target: URL) -> None:
     """Refuse a target that is the source, or would be mixed up with it; links are followed.
 
     A volume and a target inside it, or around it, are refused. Images may lie beside the target or around it, but not
@@ -26,8 +26,8 @@ def check_apart(volume: Volume, target: URL) -> None:
 
     Parameters
     ----------
-    volume : Volume
-        The source.
+    volume : Volume or None
+        The source; None: an array, which is.
     target : URL
         The dataset to come.
 
@@ -36,6 +36,8 @@ def check_apart(volume: Volume, target: URL) -> None:
     OptionError
         If they are not apart.
     """
+    if volume is None:
+        return
     source = resolve(volume.cloudpath)
     images = source.format == "stack"
     here, there = _place(split_selector(source)[0]), _place(target)

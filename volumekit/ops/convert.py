@@ -16,9 +16,10 @@ from volumekit.errors import MissingChunkError, OptionError
 from volumekit.formats.zarr import OmeZarr
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
+from volumekit.ops.changed import Change
 from volumekit.ops.estimate import estimate
 from volumekit.ops.factors import check_factor, steps
-from volumekit.ops.inputs import ArrayInput, Input, VolumeInput, shifted
+from volumekit.ops.inputs import ArrayInput, Input, VolumeInput
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
@@ -49,6 +50,8 @@ def convert(
     chunk_size: Sequence[int] = (64, 64, 64),
     encoding: str = "raw",
     data_type: Any = None,
+    rescale: Sequence[float] | None = None,
+    axes: str = "xyz",
     mips: int = 0,
     factor: str | Sequence[Any] = (2, 2, 2),
     method: str | None = None,
@@ -105,6 +108,13 @@ def convert(
     data_type : dtype-like, optional
         Must hold all values of the source's type. Default: the source's, or the smallest type that holds its values
         where the target cannot store it.
+    rescale : sequence of float, optional
+        Two values of the source: they become the lowest and the highest of ``data_type`` (of floating point: 0 and 1),
+        those between are stretched linearly and rounded, those beyond are cut off. Default: nothing is changed.
+    axes : str
+        Which axes of the source become x, y and z, such as ``"zyx"``; ``voxel_size``, ``offset`` and all other options
+        but ``box`` are about the result. The source is read in slabs across the new z: of an image stack that may
+        take every image for each of them.
     mips : int
         How many levels below the full one.
     factor : sequence of int, sequence of those, or str
@@ -182,7 +192,7 @@ def convert(
     CorruptChunkError
         If ``verify`` finds that what was stored differs from the source.
     CastError
-        If values would be lost; nothing is ever rescaled or rounded to fit.
+        If values would be lost; nothing is rescaled or rounded to fit without ``rescale``.
     OutOfBoundsError
         If ``box`` reaches outside the source.
     ImageStackError, DatasetNotFoundError, MissingChunkError, CorruptChunkError
@@ -195,7 +205,8 @@ def convert(
     if first_new_level is not None:
         check_unused(
             voxel_size=(voxel_size, None), offset=(offset, None), box=(box, None), data_type=(data_type, None),
-            layer_type=(layer_type, None), format=(format, None), zarr_version=(zarr_version, None),
+            layer_type=(layer_type, None), rescale=(rescale, None),
+            axes=(axes, "xyz"), format=(format, None), zarr_version=(zarr_version, None),
             shard=(shard, None), compressor=(compressor, None), empty_chunks=(empty_chunks, None),
             jpeg_quality=(jpeg_quality, None), png_level=(png_level, None), encoding=(encoding, "raw"),
             sharding=(sharding, False), chunk_size=(chunk_size, (64, 64, 64)), block_size=(block_size, (8, 8, 8)),
@@ -208,23 +219,25 @@ def convert(
     url = resolve(dst, format)
     kind = new_format(url)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
-    factor = check_factor(factor, count)
+    factor, change = check_factor(factor, count), Change.of(axes, rescale)
     volume, source = open_input(
         src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing, on_error=on_error
     )
-    if volume is not None:
-        check_apart(volume, url)
-    part = box_inside(box, source.bounds)
+    check_apart(volume, url)
+    box = box_inside(box, source.bounds)
+    part = change.box(box)
     low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
     layer_type = layer_type or _layer_type(volume, encoding)
-    share = check_share(verify, volume, encoding)
+    share = check_share(verify, volume, encoding, changed=change.check(layer_type))
     method = choose_method(method, layer_type)
-    size = _voxel_size(voxel_size, unit, volume)
+    size = _voxel_size(voxel_size, unit, volume, change)
     ladder = steps(factor, count, size)
     described = Description(
         size=part.size().tolist(),
         offset=low,
-        dtype=data_type_of(data_type, source.dtype, encoding, reducible(kind, count)).name,
+        dtype=data_type_of(
+            data_type, source.dtype, encoding, reducible(kind, count), rescaled=rescale is not None
+        ).name,
         channels=source.channels,
         resolution=size,
         chunk_size=three_integers(chunk_size, "chunk_size", least=1),
@@ -239,7 +252,7 @@ def convert(
         described,
         kind,
         threads=threads,
-        fill=0 if volume is None else volume.levels[volume.mip].fill,
+        fill=0 if volume is None or rescale is not None else volume.levels[volume.mip].fill,
         precomputed={
             "encoding": encoding,
             "sharding": sharding,
@@ -253,7 +266,8 @@ def convert(
     entry = started(
         "convert",
         _name(src),
-        box=[*part.minpt.tolist(), *part.maxpt.tolist()],
+        box=[*box.minpt.tolist(), *box.maxpt.tolist()],
+        **change.told(),
         encoding=encoding if kind == "precomputed" else None,
         mips=count,
         factor=factor,
@@ -270,20 +284,22 @@ def convert(
         proof.run(choose_runner(processes, client))
         log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
         return Volume(target.cloudpath)
-    cut = {name: value if record is None else record.plan[name] for name, value in cut.items()}
-    how: dict[str, Any] = {"copies": True, "method": method, "rows": shifted(source, shift).rows, **cut}
+    cut = cut if record is None else {name: record.plan[name] for name in cut}
+    how: dict[str, Any] = {"rows": change.apply(source, target.dtype, shift).rows, "method": method, **cut}
     plan, source = plan_reading(
-        source, threads, lambda reading: plan_levels(target, range(count + 1), ladder, reading=reading, **how)
+        source,
+        threads,
+        lambda reading: plan_levels(target, range(count + 1), ladder, copies=True, reading=reading, **how),
     )
     if voxel_size is None and not _sized(volume):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
-    build = Build(plan, shifted(source, shift), target, method, threads)
+    build = Build(plan, change.apply(source, target.dtype, shift), target, method, threads)
     if dry_run:
         check_free(target, overwrite=overwrite or (record is not None and record.saved))
         return estimate(build)
     if record is None or not record.cleared:
         if overwrite:
-            _check_whole(source, part)
+            _check_whole(source, box)
         known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
         prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
     watch = None if volume is None or record is None else Watch(volume, record)
@@ -340,10 +356,10 @@ def _omero(volume: Volume | None) -> Mapping[str, Any] | None:
     return fmt.omero if isinstance(fmt, OmeZarr) else None
 
 
-def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None) -> Sequence[float]:
+def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None, change: Change) -> Sequence[float]:
     if size is not None:
         return voxel_size_nm(size, unit)
-    return (1.0, 1.0, 1.0) if volume is None else volume.levels[volume.mip].resolution
+    return (1.0, 1.0, 1.0) if volume is None else change.turn(volume.levels[volume.mip].resolution)
 
 
 def _sized(volume: Volume | None) -> bool:

@@ -198,24 +198,21 @@ class ArrayInput:
 
 
 @dataclass(frozen=True)
-class ShiftedInput:
-    """Another input, moved.
+class DerivedInput:
+    """Another input, changed.
 
     Attributes
     ----------
     base : Input
         The other one.
-    shift : tuple of int
-        What to add to its coordinates, (x, y, z).
     """
 
     base: Input
-    shift: Shift
 
     @property
     def bounds(self) -> Bbox:
-        """The other's voxels, moved."""
-        return self.base.bounds + self.shift
+        """The other's voxels."""
+        return self.base.bounds
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -226,6 +223,33 @@ class ShiftedInput:
     def channels(self) -> int:
         """Number of channels."""
         return self.base.channels
+
+    @property
+    def rows(self) -> Rows | None:
+        """Where the other's may be cut."""
+        return self.base.rows
+
+    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
+        """Fill ``out`` with the voxels of a box."""
+        self.base.read(box, out, report)
+
+
+@dataclass(frozen=True)
+class ShiftedInput(DerivedInput):
+    """Another input, moved.
+
+    Attributes
+    ----------
+    shift : tuple of int
+        What to add to its coordinates, (x, y, z).
+    """
+
+    shift: Shift = (0, 0, 0)
+
+    @property
+    def bounds(self) -> Bbox:
+        """The other's voxels, moved."""
+        return self.base.bounds + self.shift
 
     @property
     def rows(self) -> Rows | None:
@@ -246,7 +270,7 @@ def shifted(base: Input, shift: Sequence[int]) -> Input:
 
 def apart(base: Input) -> tuple[Input, dict[str, str]]:
     """Return an input like this one that notes damaged images by itself, and the notes."""
-    if isinstance(base, ShiftedInput):
+    if isinstance(base, DerivedInput):
         inner, damaged = apart(base.base)
         return replace(base, base=inner), damaged
     if isinstance(base, VolumeInput) and base.damaged is not None:

@@ -103,7 +103,7 @@ def box_inside(box: Any, bounds: Bbox) -> Bbox:
 
 
 def data_type_of(
-    wanted: Any, source: np.dtype[Any], encoding: str, storable: Sequence[str] = DATA_TYPES
+    wanted: Any, source: np.dtype[Any], encoding: str, storable: Sequence[str] = DATA_TYPES, *, rescaled: bool = False
 ) -> np.dtype[Any]:
     """Return the data type to store: the source's, or the next one that holds all its values.
 
@@ -117,6 +117,8 @@ def data_type_of(
         The target's.
     storable : sequence of str
         What the target's format stores.
+    rescaled : bool
+        Whether values are stretched to the data type, so that it need not hold those of the source.
 
     Raises
     ------
@@ -125,6 +127,8 @@ def data_type_of(
     CastError
         If values could be lost.
     """
+    if wanted is None and rescaled:
+        raise OptionError("rescale stretches values to another data type; say to which: data_type (--data-type)")
     if wanted is None:
         return _lossless(source.newbyteorder("="), encoding, storable)
     try:
@@ -133,7 +137,9 @@ def data_type_of(
         dtype = None
     if dtype is None or dtype.name not in storable:
         raise OptionError(f"data_type is {wanted!r}; it is one of {', '.join(storable)}")
-    if not np.can_cast(source, dtype, "safe"):
+    if rescaled and dtype.name == "bool":
+        raise OptionError("values cannot be stretched to bool; compare the array yourself")
+    if not rescaled and not np.can_cast(source, dtype, "safe"):
         raise CastError(f"{source} cannot be stored as {dtype} without loss; {_hint(source, storable)}")
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native
@@ -154,4 +160,4 @@ def _lossless(source: np.dtype[Any], encoding: str, storable: Sequence[str]) -> 
 def _hint(source: np.dtype[Any], storable: Sequence[str]) -> str:
     wider = [name for name in storable if np.can_cast(source, name, "safe")]
     choices = f"lossless data types are {', '.join(wider)}" if wider else "no data type of precomputed holds its values"
-    return f"{choices}; values are never rescaled or rounded, so convert the array yourself if you want that"
+    return f"{choices}; or say what to stretch to a smaller one: rescale=(low, high), --rescale low:high"

@@ -18,7 +18,7 @@ LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
 """Encodings that may give back other values."""
 
 
-def check_share(verify: bool | float, volume: Volume | None, encoding: str) -> float:
+def check_share(verify: bool | float, volume: Volume | None, encoding: str, *, changed: bool = False) -> float:
     """Return which share of the voxels to compare.
 
     Raises
@@ -31,6 +31,8 @@ def check_share(verify: bool | float, volume: Volume | None, encoding: str) -> f
         raise OptionError(f"verify is {verify!r}; it is True, False, or a share below 1")
     if share and volume is None:
         raise OptionError("verify is for images and volumes; compare an array yourself")
+    if share and changed:
+        raise OptionError("verify compares voxel by voxel, but axes or values are changed; leave out verify")
     if share and encoding in LOSSY:
         raise OptionError(
             f"{encoding} may give back other values; compare afterwards: volumekit verify SRC DST --tolerance N"

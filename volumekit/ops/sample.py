@@ -18,7 +18,7 @@ from volumekit.engine.planes import reads_planes
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
 from volumekit.model.url import URL
-from volumekit.ops.inputs import Input, ShiftedInput, VolumeInput
+from volumekit.ops.inputs import DerivedInput, Input, VolumeInput
 from volumekit.ops.kernels import downsample
 from volumekit.ops.pyramid import Factor
 from volumekit.storage import open_store
@@ -153,7 +153,7 @@ def voxel_bytes(level: Level) -> int:
 
 def _box(level: Level, source: Input, place: float) -> Bbox:
     """Return a box of the target's first level to read, some way along each axis; whole images of a stack."""
-    while isinstance(source, ShiftedInput):
+    while isinstance(source, DerivedInput):
         source = source.base
     array = source.array() if isinstance(source, VolumeInput) else None
     size = level.shape[:3]
