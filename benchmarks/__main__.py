@@ -25,6 +25,7 @@ from benchmarks import (
     cases_shards,
     cases_view,
     cases_write,
+    cases_zarr,
 )
 from benchmarks.data import FULL, QUICK, Data
 from benchmarks.harness import Case, measure
@@ -36,6 +37,7 @@ FAMILIES = (
     cases_points,
     cases_process,
     cases_arrays,
+    cases_zarr,
     cases_cache,
     cases_remote,
     cases_encodings,
