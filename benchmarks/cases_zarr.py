@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.bars import Bar, at_most
 from benchmarks.data import Data, whole
 from benchmarks.harness import Case, Contest, Sample, timed
-from benchmarks.ours import OURS, TENSORSTORE
+from benchmarks.ours import TENSORSTORE
 from benchmarks.peers import Box
 from benchmarks.zarrays import PROGRAMS, ZARR, ZARRS, Kind, VolumekitArray, ZarrArray, create, present
 
@@ -98,5 +98,3 @@ def write_all(kind: Kind, data: Data) -> Contest:
         return timed(lambda array: array.write(box, voxels), lambda _: given(program))
 
     return _contest(contestant, check, _bars())
-
-
