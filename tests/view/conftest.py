@@ -18,9 +18,13 @@ def brain(tmp_path, rng):
 
 @pytest.fixture(autouse=True)
 def new_server():
-    """Let every test have a server of viewers of its own."""
-    shared._of.cache_clear()
+    """Let every test have a server of viewers of its own; cards in other tests may have made one, too."""
+    end_shared()
     yield
+    end_shared()
+
+
+def end_shared():
     if shared._of.cache_info().currsize:
         shared.shared().close()
     shared._of.cache_clear()
