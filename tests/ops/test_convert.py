@@ -35,6 +35,7 @@ from volumekit.ops.inputs import ArrayInput, VolumeInput
 from volumekit.ops.kernels import downsample, downsample_gaussian
 from volumekit.ops.ladder import PROGRAM_BYTES
 from volumekit.storage.kvstore import FileStore
+from volumekit.storage.shards import ShardedStore
 
 
 def image(shape, dtype="uint8", seed=0):
@@ -142,6 +143,27 @@ def test_any_conversion_is_right(tmp_path_factory, low, size, chunk, factor, mip
     with mock.patch("volumekit.ops.pyramid.GROUP_BYTES", group):
         made = convert(array, tmp_path_factory.mktemp("any") / "v", offset=low, memory=memory, progress=False, **how)
     check(made, array, low, factor, mips)
+
+
+def test_shards_are_written_whole_and_once(tmp_path, monkeypatch):
+    update, filled = ShardedStore.update, []
+
+    def counted(self, changes, **how):
+        filled.append({self.group(key) for key in changes})
+        return update(self, changes, **how)
+
+    monkeypatch.setattr(ShardedStore, "update", counted)
+    array = image((150, 130, 70))
+    bits = {"preshift_bits": 6, "minishard_bits": 0, "shard_bits": 8}
+    packing = {"hash": "identity", "minishard_index_encoding": "raw", "data_encoding": "raw"}
+    sharding = {"@type": "neuroglancer_uint64_sharded_v1", **bits, **packing}
+    how = {"chunk_size": 8, "mips": 2, "sharding": sharding, "jobs": 2}
+    made = convert(array, tmp_path / "v", offset=(16, 0, 8), memory=PROGRAM_BYTES + (16 << 20), **how)
+    shards = {str(path.relative_to(tmp_path / "v")) for path in (tmp_path / "v").rglob("*.shard")}
+    assert all(len(groups) == 1 for groups in filled)
+    assert sorted(group for groups in filled for group in groups) == sorted(shards)
+    assert len(shards) > 30
+    check(made, array, (16, 0, 8), (2, 2, 2), 2)
 
 
 @pytest.mark.parametrize("kind", ["uint8", ">u2", "rgb", "several strips"])

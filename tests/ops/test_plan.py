@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from volumekit.errors import OptionError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds, is_aligned
-from volumekit.model.level import CodecSpec, Level
+from volumekit.model.level import CodecSpec, Level, Sharding
 from volumekit.ops.ladder import PROGRAM_BYTES, Ladder
 from volumekit.ops.memory import format_amount, parse_amount
 from volumekit.ops.plan import Plan, Stage, Task, cut
 from volumekit.ops.pyramid import Rows, column_bytes
 
 
-def levels_of(low, size, chunks, factors, dtype="uint8", channels=1):
+def levels_of(low, size, chunks, factors, dtype="uint8", channels=1, shards=None):
     bounds = Bbox(low, [a + n for a, n in zip(low, size, strict=True)])
     found = []
     for n, chunk in enumerate(chunks):
@@ -35,9 +35,15 @@ def levels_of(low, size, chunks, factors, dtype="uint8", channels=1):
                 channels=channels,
                 resolution=(1.0, 1.0, 1.0),
                 codec=CodecSpec("raw"),
+                sharding=None if shards is None else shard_of(chunk, shards[n]),
             )
         )
     return tuple(found)
+
+
+def shard_of(chunk, times):
+    """Return shards of some chunks along each axis; None: chunks are scattered."""
+    return Sharding("any", {}, None if times is None else tuple(a * b for a, b in zip(chunk, times, strict=True)))
 
 
 def ladder(
@@ -53,9 +59,10 @@ def ladder(
     chunks=None,
     rows=None,
     threads=2,
+    shards=None,
 ):
     factors = (factor,) * mips
-    levels = levels_of(low, size, chunks or [chunk] * (mips + 1), factors)
+    levels = levels_of(low, size, chunks or [chunk] * (mips + 1), factors, shards=shards)
     return Ladder(
         levels=levels,
         mips=tuple(range(len(levels))),
@@ -154,6 +161,41 @@ def check_strips(plan: Plan, rows) -> None:
                     assert (cut_at - rows[0]) % rows[1] == 0
             if len(stage.rungs) > 1:
                 assert all(z % stage.rungs[1].factor[2] == 0 for z in range(bottom, top, first.chunk[2]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    low=st.tuples(*[st.integers(-50, 50)] * 3),
+    size=st.tuples(*[st.integers(1, 120)] * 3),
+    chunk=st.tuples(*[st.integers(1, 9)] * 3),
+    factor=st.tuples(*[st.integers(1, 3)] * 3),
+    mips=st.integers(1, 3),
+    copies=st.booleans(),
+    scale=st.floats(0.001, 1.5),
+    shards=st.lists(st.none() | st.tuples(*[st.sampled_from([1, 2, 4])] * 3), min_size=4, max_size=4),
+    rows=st.none() | st.just(Rows(0, 1)),
+)
+def test_no_two_tasks_touch_one_shard(low, size, chunk, factor, mips, copies, scale, shards, rows):
+    """Whatever the memory, and at any mip; chunks that are scattered over the shards are all of one task."""
+    made = ladder(low, size, chunk=chunk, factor=factor, mips=mips, copies=copies, shards=shards, rows=rows)
+    try:
+        whole = max(stage.task_bytes for stage in made.plan().stages)
+        plan = replace(made, memory=PROGRAM_BYTES + int(whole * scale) + 1).plan()
+    except OptionError as error:
+        assert "too little" in str(error)  # noqa: PT017 - either outcome is right
+        return
+    check_complete(plan, made)
+    check_sufficient(plan)
+    for stage in plan.stages:
+        for n, rung in enumerate(stage.rungs):
+            level = made.levels[rung.mip]
+            if n == 0 and not stage.copies:
+                continue
+            if level.sharding.shape is None:
+                assert len([task for task in stage.tasks if not stage.owned(task.box, n).empty()]) == 1
+                continue
+            assert all(is_aligned(level.bounds, level.sharding.shape, stage.owned(t.box, n)) for t in stage.tasks)
+            assert not stage.rows or rung.chunk == level.sharding.shape, "strips would share a shard"
 
 
 def test_strips_are_where_nothing_reaches_across():

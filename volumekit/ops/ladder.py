@@ -91,7 +91,7 @@ class Ladder:
     def _widest(self, base: int, *, copies: bool, stage: int, number: int) -> Pass:
         """Return the pass that builds as many levels from ``base`` as fit, whole shards at a time if those fit at all.
 
-        Else shards are written again for every row of chunks that is added to them: right, but slow.
+        Else a task writes its shards again for every layer of chunks that it adds to them: right, but slow.
         """
         least = 0 if copies else 1
         most = least if self.halo else len(self.factors) - base
@@ -121,8 +121,9 @@ class Ladder:
                 x, y, z = (a * b for a, b in zip(factor, self.factors[n - 1], strict=True))
                 factor = x, y, z
             level = self.levels[n]
-            unit = _unit(level) if shards and (copies or n > base) else level.chunk[:3]
-            rungs.append(Rung(self.mips[n], level.bounds, unit, factor, level.channels * level.dtype.itemsize))
+            unit = _unit(level) if copies or n > base else level.chunk[:3]
+            chunk = unit if shards else level.chunk[:3]
+            rungs.append(Rung(self.mips[n], level.bounds, chunk, unit, factor, level.channels * level.dtype.itemsize))
         return tuple(rungs)
 
     def _step(self, rungs: Sequence[Rung], *, copies: bool, halo: int) -> Factor | None:
@@ -175,9 +176,11 @@ class Ladder:
 
 
 def _unit(level: Level) -> Factor:
-    """Return the shape of what is stored as one object, (x, y, z)."""
-    shape = level.sharding.shape if level.sharding is not None else None
-    return shape or level.chunk[:3]
+    """Return the shape of what is stored as one object, (x, y, z): all of a level whose chunks are scattered."""
+    if level.sharding is None:
+        return level.chunk[:3]
+    x, y, z = (-(-n // c) * c for n, c in zip(level.shape, level.chunk[:3], strict=False))
+    return level.sharding.shape or (x, y, z)
 
 
 def _check_count(rung: Rung, step: Factor) -> None:

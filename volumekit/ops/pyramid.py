@@ -60,7 +60,9 @@ class Rung:
     bounds : Bbox
         Its voxels.
     chunk : tuple of int
-        (x, y, z).
+        What is written together, (x, y, z): a chunk, or a shard where the memory holds whole ones.
+    unit : tuple of int
+        What is stored as one object, (x, y, z): a chunk or a shard. No two tasks have parts of one.
     factor : tuple of int
         How many voxels of the level that the pass reads make one of these, (x, y, z).
     voxel_bytes : int
@@ -70,6 +72,7 @@ class Rung:
     mip: int
     bounds: Bbox
     chunk: Factor
+    unit: Factor
     factor: Factor
     voxel_bytes: int
 
@@ -187,9 +190,9 @@ def around(rungs: Sequence[Rung], cells: Bbox, halo: int) -> Bbox:
 
 
 def superblock(rungs: Sequence[Rung], *, copies: bool) -> Factor:
-    """Return the smallest piece of the first rung that is whole chunks of all rungs that are written, (x, y, z)."""
+    """Return the smallest piece of the first rung that is whole objects of all rungs that are written, (x, y, z)."""
     written = rungs if copies else rungs[1:]
-    x, y, z = (math.lcm(*(rung.chunk[axis] * rung.factor[axis] for rung in written)) for axis in range(3))
+    x, y, z = (math.lcm(*(rung.unit[axis] * rung.factor[axis] for rung in written)) for axis in range(3))
     return x, y, z
 
 
@@ -213,7 +216,8 @@ def strip_rows(rungs: Sequence[Rung], x: int, y: int, *, copies: bool, rows: Row
         How many strips are under way at once.
     """
     first, (_, low_y, low_z), last = rungs[0], corners(rungs[0].bounds)[0], rungs[-1].factor
-    if rows is None or (low_y - rows.origin) % rows.step or low_y % last[1] or low_z % last[2]:
+    shared = any(rung.chunk != rung.unit for rung in (rungs if copies else rungs[1:]))  # strips would write one shard
+    if rows is None or shared or (low_y - rows.origin) % rows.step or low_y % last[1] or low_z % last[2]:
         return 0
     unit = math.lcm(rows.step, first.chunk[1] if copies else 1)
     if len(rungs) > 1:
