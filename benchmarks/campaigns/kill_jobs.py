@@ -1,33 +1,50 @@
 """Jobs that are killed at any moment and started again: the result is that of an undisturbed run, bit by bit.
 
-``python -m benchmarks.campaigns.kill_jobs --kills 50``
+``python -m benchmarks.campaigns.kill_jobs --kills 50``. Targets are folders, and S3 as moto plays it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from volumekit import Volume
+from volumekit.model.url import parse_url
 from volumekit.ops.ladder import PROGRAM_BYTES
+from volumekit.storage import open_store
+from volumekit.storage.base import Store
+from volumekit.testing.servers import BucketServer, moto_s3
 
-COMMAND = [sys.executable, "-c", "from volumekit.cli.main import main; main()"]
 QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-MEMORY = str(PROGRAM_BYTES + (2 << 20))
+MEMORY = PROGRAM_BYTES + (2 << 20)
 """So little that there are many tasks."""
 
+JOBS = 2
+"""Tasks under way at once."""
+
 SHAPE = (300, 300, 20)
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def shards(preshift: int) -> dict[str, Any]:
+    """Return how to pack two to the power of ``preshift`` chunks into a shard that is a box."""
+    packing = {"hash": "identity", "minishard_index_encoding": "raw", "data_encoding": "raw"}
+    bits = {"preshift_bits": preshift, "minishard_bits": 0, "shard_bits": 20}
+    return {"@type": "neuroglancer_uint64_sharded_v1", **bits, **packing}
 
 
 @dataclass(frozen=True)
@@ -36,60 +53,143 @@ class Way:
 
     Attributes
     ----------
-    prepare : callable
-        Makes what the job starts from, in a new folder.
-    arguments : callable
-        The command's arguments, for that folder.
+    function : str
+        Which one of `volumekit`.
+    options : dict
+        Its keywords.
+    sharded : int
+        How many bits of chunks are in a shard of the source; 0: none are.
+    remote : bool
+        Whether its target is on S3.
     """
 
-    prepare: Callable[[Path], object]
-    arguments: Callable[[Path], list[str]]
+    function: str
+    options: dict[str, Any] = field(default_factory=dict)
+    sharded: int = 0
+    remote: bool = False
 
 
-def _source(folder: Path) -> None:
-    voxels = np.random.default_rng(3).integers(0, 255, SHAPE, np.uint8)
-    Volume.from_numpy(voxels, folder / "source", chunk_size=(16, 16, 16), voxel_offset=(-5, 3, 8), progress=False)
-
-
-def _convert(*more: str) -> Callable[[Path], list[str]]:
-    common = ["--mips", "1", "--chunk-size", "16", "--memory", MEMORY, "--quiet", *more]
-    return lambda folder: ["convert", str(folder / "source"), str(folder / "target"), *common]
-
-
-def _downsample(folder: Path) -> list[str]:
-    return ["downsample", str(folder / "source"), "--mips", "1", "--memory", MEMORY, "--quiet"]
-
+_CONVERT: dict[str, Any] = {"mips": 1, "chunk_size": [16, 16, 16], "memory": MEMORY}
+_LEVELS: dict[str, Any] = {"mips": 1, "memory": MEMORY}
 
 WAYS = {
-    "convert": Way(_source, _convert()),
-    "convert to .gz": Way(_source, _convert("--compress", "gzip")),
-    "convert in processes": Way(_source, _convert("--processes", "2")),
-    "downsample": Way(_source, _downsample),
+    "convert": Way("convert", _CONVERT),
+    "convert to .gz": Way("convert", {**_CONVERT, "compress": "gzip"}),
+    "convert in processes": Way("convert", {**_CONVERT, "processes": JOBS}),
+    "convert to shards": Way("convert", {**_CONVERT, "sharding": shards(3)}),
+    "convert to S3": Way("convert", _CONVERT, remote=True),
+    "convert to shards on S3": Way("convert", {**_CONVERT, "sharding": shards(3)}, remote=True),
+    "downsample": Way("downsample", _LEVELS),
+    "downsample shards": Way("downsample", _LEVELS, sharded=3),
+    "downsample on S3": Way("downsample", _LEVELS, remote=True),
+    "transfer": Way("transfer"),
+    "transfer of shards": Way("transfer", sharded=3),
+    "transfer to .gz": Way("transfer", {"compress": "gzip"}),
+    "transfer to S3": Way("transfer", remote=True),
 }
 
 
-def objects(folder: Path) -> dict[str, bytes]:
-    """Return all files below a folder but those that tell the time."""
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: data for name, data in found.items() if ".volumekit" not in name and "provenance" not in name}
+class Place:
+    """Where a job runs: a folder, and a bucket if the target is to be in one.
+
+    Parameters
+    ----------
+    way : Way
+        The job; its source is made here.
+    folder : Path
+        An empty folder.
+    server : BucketServer or None
+        Has the bucket.
+    """
+
+    def __init__(self, way: Way, folder: Path, server: BucketServer | None) -> None:
+        base = str(folder)
+        if way.remote:
+            assert server is not None
+            base = server.make_bucket(f"bucket{next(_numbers)}")
+        self.log = folder / "log"
+        source = f"{base}/target" if way.function == "downsample" else f"{folder}/source"
+        voxels = np.random.default_rng(3).integers(0, 255, SHAPE, np.uint8)
+        packed: Any = shards(way.sharded) if way.sharded else None
+        info = Volume.create_new_info(
+            1, "image", "uint8", "raw", (4, 4, 40), (-5, 3, 8), SHAPE, chunk_size=(16, 16, 16), sharding=packed or False
+        )
+        volume = Volume(source, info=info, progress=False)
+        volume.commit_info()
+        volume[:] = voxels
+        places = [source] if way.function == "downsample" else [source, f"{base}/target"]
+        job = [way.function, places, {**way.options, "jobs": JOBS, "progress": False}]
+        self.store: Store = open_store(parse_url(f"{base}/target"))
+        self._command = [sys.executable, "-m", "benchmarks.campaigns.kill_child", str(self.log), json.dumps(job)]
+        self._journal = f".volumekit/{way.function}.json"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the job, or let it go on."""
+        paths = os.pathsep.join(path or "." for path in sys.path)
+        return subprocess.Popen(self._command, env={**os.environ, "PYTHONPATH": paths}, **QUIET)
+
+    def done(self) -> int:
+        """Return how many tasks the journal notes as done."""
+        value = self.store.read(self._journal).result()
+        return 0 if value is None else sum(high - low for low, high in json.loads(value.data)["done"])
+
+    def ended(self) -> bool:
+        """Tell whether the journal says that all is done."""
+        value = self.store.read(self._journal).result()
+        return value is not None and bool(json.loads(value.data)["finished"])
+
+    def starts(self) -> int:
+        """Return how often tasks were started."""
+        return len(self.log.read_text().splitlines())
+
+    def objects(self) -> dict[str, bytes]:
+        """Return all that is stored but what tells the time."""
+        return objects(self.store)
 
 
-def undisturbed(way: Way) -> tuple[dict[str, bytes], int]:
-    """Run a job in peace; return what it leaves, and how many tasks it has."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        way.prepare(folder)
-        subprocess.run(COMMAND + way.arguments(folder), check=True, stdout=subprocess.DEVNULL)
-        return objects(folder), tasks_done(folder)
+_numbers = itertools.count()
+
+
+def objects(place: Store | Path) -> dict[str, bytes]:
+    """Return all that is stored somewhere but what tells the time."""
+    store = open_store(parse_url(place)) if isinstance(place, Path) else place
+    values = {key: store.read(key).result() for key in sorted(store.list())}
+    kept = {key: value.data for key, value in values.items() if value is not None}
+    return {key: data for key, data in kept.items() if ".volumekit" not in key and "provenance" not in key}
 
 
 def tasks_done(folder: Path) -> int:
-    """Return how many tasks the journal notes as done."""
+    """Return how many tasks the journals of the datasets in a folder note as done."""
     journals = list(folder.glob("*/.volumekit/*.json"))
     return sum(high - low for path in journals for low, high in json.loads(path.read_text())["done"])
 
 
-def killed(way: Way, moments: Iterable[tuple[int, float]]) -> tuple[dict[str, bytes], int]:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes
+    ----------
+    objects : dict
+        What it left; nothing if it failed.
+    tasks, starts, kills, repeats : int
+        How many tasks it has, how often one was started, how often it was killed, and how often it was done again
+        after it had ended: a transfer then looks whether all is still the same.
+    """
+
+    objects: dict[str, bytes]
+    tasks: int
+    starts: int
+    kills: int
+    repeats: int = 0
+
+    @property
+    def redone(self) -> int:
+        """How many tasks were done more than once."""
+        return self.starts - self.tasks * (1 + self.repeats)
+
+
+def outcome(way: Way, moments: Iterable[tuple[int, float]] = (), *, server: BucketServer | None = None) -> Outcome:
     """Kill a job again and again, then let it end.
 
     Parameters
@@ -98,30 +198,39 @@ def killed(way: Way, moments: Iterable[tuple[int, float]]) -> tuple[dict[str, by
         The job.
     moments : iterable of tuple
         When to kill: so many seconds after so many tasks are done.
-
-    Returns
-    -------
-    tuple
-        What it leaves, and how many kills there were.
+    server : BucketServer, optional
+        S3, for the ways that need it.
     """
     with tempfile.TemporaryDirectory() as name:
-        folder, kills = Path(name), 0
-        way.prepare(folder)
+        place = Place(way, Path(name), server)
+        kills = repeats = 0
         for count, wait in moments:
-            kills += _kill(subprocess.Popen(COMMAND + way.arguments(folder), **QUIET), folder, count, wait)
-        done = subprocess.run(COMMAND + way.arguments(folder), check=False, **QUIET)
-        return objects(folder) if done.returncode == 0 else {}, kills
+            kills += _kill(place, count, wait)
+            repeats += way.function == "transfer" and place.ended()
+        ended = place.start().wait()
+        return Outcome(place.objects() if ended == 0 else {}, place.done(), place.starts(), kills, repeats)
 
 
-def _kill(process: subprocess.Popen[bytes], folder: Path, count: int, wait: float) -> bool:
+def _kill(place: Place, count: int, wait: float) -> bool:
     """Kill a process when its journal says so; tell whether it was still running."""
-    while process.poll() is None and tasks_done(folder) < count:
+    process = place.start()
+    while process.poll() is None and place.done() < count:
         time.sleep(0.002)
     time.sleep(wait)
     alive = process.poll() is None
     process.kill()
     process.wait()
     return alive
+
+
+def moments(rng: random.Random, tasks: int) -> list[tuple[int, float]]:
+    """Return three moments to kill a job with so many tasks."""
+    return [(count, rng.uniform(0, 0.05)) for count in sorted(rng.randrange(tasks) for _ in range(3))]
+
+
+def flawless(found: Outcome, expected: Outcome) -> bool:
+    """Tell whether a job ended as the undisturbed one, and nothing was done twice but what was under way."""
+    return found.objects == expected.objects and found.tasks == expected.tasks and found.redone <= JOBS * found.kills
 
 
 def main() -> int:
@@ -131,16 +240,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--way", choices=[*WAYS], action="append")
     arguments = parser.parse_args()
+    os.environ.update(CREDENTIALS)
     rng, wrong = random.Random(arguments.seed), 0
-    for name in arguments.way or WAYS:
-        expected, tasks = undisturbed(WAYS[name])
-        total = runs = same = 0
-        while total < arguments.kills and runs < arguments.kills:
-            counts = sorted(rng.randrange(tasks) for _ in range(3))
-            found, kills = killed(WAYS[name], [(count, rng.uniform(0, 0.05)) for count in counts])
-            total, runs, same = total + kills, runs + 1, same + (found == expected)
-        print(f"{name:24} {tasks} tasks, {total} kills, {same} of {runs} runs as undisturbed", flush=True)
-        wrong += runs - same
+    with ExitStack() as stack:
+        chosen = {name: WAYS[name] for name in arguments.way or WAYS}
+        server = stack.enter_context(moto_s3()) if any(way.remote for way in chosen.values()) else None
+        for name, way in chosen.items():
+            expected, found = outcome(way, server=server), []
+            while sum(one.kills for one in found) < arguments.kills and len(found) < arguments.kills:
+                found.append(outcome(way, moments(rng, expected.tasks), server=server))
+            good = sum(flawless(one, expected) for one in found)
+            kills, redone = sum(one.kills for one in found), sum(one.redone for one in found)
+            print(
+                f"{name:36} {expected.tasks} tasks, {kills} kills, {redone} tasks redone, "
+                f"{good} of {len(found)} runs as undisturbed",
+                flush=True,
+            )
+            wrong += len(found) - good
     return int(wrong > 0)
 
 

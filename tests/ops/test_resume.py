@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from volumekit.ops import build
 from volumekit.ops.ladder import PROGRAM_BYTES
 from volumekit.ops.runners import Stopped
 from volumekit.ops.stream import Stream
+from volumekit.testing.servers import moto_s3
 
 FEW = PROGRAM_BYTES + (2 << 20)
 HOW = {"mips": 1, "chunk_size": 16, "memory": FEW, "progress": False}
@@ -52,16 +54,29 @@ def stored(folder):
     return kill_jobs.objects(folder)
 
 
-@pytest.mark.parametrize("name", ["convert", "convert in processes", "downsample"])
-def test_killed_jobs_end_as_undisturbed_ones(name):
-    way = kill_jobs.WAYS[name]
-    expected, tasks = kill_jobs.undisturbed(way)
-    assert tasks > 4
-    rng = random.Random(5)
-    moments = [(rng.randrange(tasks), rng.uniform(0, 0.05)) for _ in range(2)]
-    found, kills = kill_jobs.killed(way, moments)
-    assert kills
-    assert found == expected
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convert",
+        "convert in processes",
+        "convert to shards",
+        "convert to S3",
+        "downsample",
+        "transfer",
+    ],
+)
+def test_killed_jobs_end_as_undisturbed_ones(name, monkeypatch):
+    for variable, value in kill_jobs.CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    way, rng = kill_jobs.WAYS[name], random.Random(5)
+    with moto_s3() if way.remote else nullcontext() as server:
+        expected = kill_jobs.outcome(way, server=server)
+        assert expected.tasks >= 4
+        assert (expected.starts, expected.kills) == (expected.tasks, 0)
+        assert expected.objects
+        found = kill_jobs.outcome(way, kill_jobs.moments(rng, expected.tasks)[1:], server=server)
+    assert found.kills
+    assert kill_jobs.flawless(found, expected)
 
 
 def test_only_what_is_not_done_is_done(source, tmp_path, fails_after):

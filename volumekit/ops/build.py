@@ -12,7 +12,7 @@ from volumekit.ops.ladder import Ladder
 from volumekit.ops.plan import Plan, Task
 from volumekit.ops.pyramid import Pass
 from volumekit.ops.run import Collect, run
-from volumekit.ops.runners import Report, Runner
+from volumekit.ops.runners import Report, Runner, Threads
 from volumekit.ops.stream import Stream
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Build:
         How many threads work.
     unread : bool
         Whether nobody reads these levels before all of them are built.
+    alone : bool
+        Whether all tasks run in threads of this process.
     """
 
     plan: Plan
@@ -49,13 +51,14 @@ class Build:
     method: str
     threads: int
     unread: bool = True
+    alone: bool = False
 
     def __call__(self, task: Task, report: Report) -> dict[str, str]:
         """Do one task, see `volumekit.ops.run.Work`; return the damaged images, with what is wrong with them."""
         stage = self.plan.stages[task.stage]
         assert isinstance(stage, Pass)
         source, damaged = apart(self.source if stage.copies else VolumeInput(self.target, stage.rungs[0].mip))
-        together = self.plan.parallel(stage, self.threads)
+        together = 1 if self.alone and stage.spreads else self.plan.parallel(stage, self.threads)
         Stream(
             stage,
             task,
@@ -80,7 +83,7 @@ class Build:
         """Do all of it; parameters and errors as for `volumekit.ops.run.run`."""
         run(
             self.plan,
-            self,
+            replace(self, alone=runner is None or isinstance(runner, Threads)),
             jobs=self.threads,
             progress=progress,
             verb=verb,

@@ -50,6 +50,11 @@ class Stage:
     task_bytes: int
     nbytes: int
 
+    @property
+    def spreads(self) -> bool:
+        """Whether one task keeps all threads of a process busy, so that there need not be several."""
+        return False
+
 
 @dataclass(frozen=True)
 class Plan:

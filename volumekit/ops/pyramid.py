@@ -117,6 +117,11 @@ class Pass(Stage):
         """Return the voxels that the task with this box reads, in voxels of the level it reads."""
         return source(self.rungs, box, self.halo)
 
+    @property
+    def spreads(self) -> bool:
+        """Whether one task keeps all threads busy: with strips."""
+        return self.rows > 0
+
     def group(self, x: int, z: int) -> int:
         """Return how many of a strip's ``z`` planes, ``x`` voxels wide, are gone through at a time: whole cells."""
         if not self.flat:

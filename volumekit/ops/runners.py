@@ -99,8 +99,8 @@ class Threads(_Pool):
         self._ending = threading.Event()
 
     def parallel(self, plan: Plan, stage: Stage, jobs: int) -> int:
-        """Return how many tasks fit into the plan's memory."""
-        return plan.parallel(stage, jobs)
+        """Return how many tasks fit into the plan's memory, one if it keeps all threads busy."""
+        return 1 if stage.spreads else plan.parallel(stage, jobs)
 
     def submit(self, task: Task) -> Future[Any]:
         """Start a task in a thread."""
