@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from volumekit.errors import (
@@ -231,3 +233,30 @@ def test_thread_count():
     for jobs in (0, -1, True, 1.5, "2"):
         with pytest.raises(OptionError, match="jobs"):
             thread_count(jobs)
+
+
+def test_a_journal_of_tasks_in_any_order(tmp_path):
+    store = open_store(parse_url(tmp_path))
+    order = np.random.default_rng(1).permutation(300).tolist()
+    journal, done = Journal(store, "journal", {}, done=set(order[:50])), set(order[:50])
+    for at in range(50, 280, 3):
+        journal.mark(order[at : at + 3])
+        done |= set(order[at : at + 3])
+        assert Journal.find(store, "journal").done == done
+    journal.mark(order)
+    assert json.loads(store.read("journal").result().data)["done"] == [[0, 300]]
+
+
+def test_what_was_done_beside_a_failure_counts(tmp_path):
+    store, gate = open_store(parse_url(tmp_path)), threading.Barrier(4)
+
+    def work(task, report):
+        gate.wait(5)
+        if task.number == 2:
+            raise NoSpaceError("full")
+
+    journal = Journal(store, "journal", {})
+    with pytest.raises(NoSpaceError):
+        run(plan_of(4), work, jobs=4, journal=journal)
+    assert journal.done <= {0, 1, 3}
+    assert journal.done == (Journal.find(store, "journal") or Journal(store, "", {})).done

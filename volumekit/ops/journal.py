@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,11 @@ class Journal:
     saved: bool = False
     kept: bool = True
 
+    def __post_init__(self) -> None:
+        self._spans: list[list[int]] = []  # those of `done`, half-open, ascending: sets of a million are slow to sort
+        for number in sorted(self.done):
+            _insert(self._spans, number)
+
     @classmethod
     def find(cls, store: Store, key: str) -> Journal | None:
         """Read a journal; None if there is none.
@@ -112,9 +118,12 @@ class Journal:
             key=self.key,
         )
 
-    def mark(self, number: int) -> None:
-        """Note that a task is done."""
-        self.done.add(number)
+    def mark(self, numbers: Iterable[int]) -> None:
+        """Note that tasks are done; many at a time are one write."""
+        for number in numbers:
+            if number not in self.done:
+                self.done.add(number)
+                _insert(self._spans, number)
         self.save()
 
     def clear(self) -> None:
@@ -136,7 +145,7 @@ class Journal:
             "@type": _TYPE,
             "job": self.job,
             "plan": self.plan,
-            "done": list(_ranges(self.done)),
+            "done": self._spans,
             "damaged": self.damaged,
             "cleared": self.cleared,
             "finished": self.finished,
@@ -156,15 +165,15 @@ def _change(name: str, before: Any, now: Any) -> str:
     return f"{name} was {before!r}, now {now!r}"
 
 
-def _ranges(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Yield half-open ranges that together are the numbers, ascending."""
-    low = high = None
-    for number in sorted(numbers):
-        if high is not None and number == high:
-            high = number + 1
-            continue
-        if low is not None and high is not None:
-            yield low, high
-        low, high = number, number + 1
-    if low is not None and high is not None:
-        yield low, high
+def _insert(spans: list[list[int]], number: int) -> None:
+    """Add a number that is not in them to ascending half-open ranges."""
+    at = bisect_right(spans, [number])
+    after, before = at < len(spans) and spans[at][0] == number + 1, at > 0 and spans[at - 1][1] == number
+    if before and after:
+        spans[at - 1][1] = spans.pop(at)[1]
+    elif before:
+        spans[at - 1][1] = number + 1
+    elif after:
+        spans[at][0] = number
+    else:
+        spans.insert(at, [number, number + 1])

@@ -136,6 +136,7 @@ class _StageRun:
         done = journal.done if journal is not None else set()
         self._waiting = deque(task for task in stage.tasks if task.number not in done)
         self._tries: dict[int, int] = {}
+        self._done: list[int] = []
         self._failed: list[tuple[Task, BaseException]] = []
         before = len(stage.tasks) - len(self._waiting)
         if before and bar is not None:
@@ -150,21 +151,30 @@ class _StageRun:
                 while self._waiting and len(running) < most:
                     task = self._waiting.popleft()
                     running[self._place.submit(task)] = task
-                for future in first_done(running):
-                    self._settle(running.pop(future), future)
+                done = first_done(running)
+                try:
+                    for future in done:
+                        self._settle(running.pop(future), future)
+                finally:
+                    self._note()
         except BaseException:
             self._place.stop()
             raise
         if self._failed:
             raise _listed(self._failed, len(self._stage.tasks))
 
+    def _note(self) -> None:
+        """Let the journal know what was done since; while it is written more gets done, and is noted together."""
+        if self._journal is not None and self._done:
+            self._journal.mark(self._done)
+        self._done = []
+
     def _settle(self, task: Task, future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
             if self._collect is not None:
                 self._collect(task, future.result())
-            if self._journal is not None:
-                self._journal.mark(task.number)
+            self._done.append(task.number)
             return
         _name(error, task)
         if not isinstance(error, Exception) or isinstance(error, (*HOPELESS, Stopped)):
