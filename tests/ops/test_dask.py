@@ -25,14 +25,14 @@ HOW = {"mips": 1, "chunk_size": 16, "memory": FEW, "progress": False}
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as made:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as made:
         yield made
 
 
 @pytest.fixture
 def client(cluster):
     with distributed.Client(cluster) as made:
-        made.wait_for_workers(2, timeout=30)
+        made.wait_for_workers(2, timeout=120)
         yield made
 
 

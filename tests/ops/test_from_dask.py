@@ -86,7 +86,7 @@ def test_distributed(tmp_path):
     distributed = pytest.importorskip("distributed")
     array = voxels()
     with (
-        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
     ):
         volume = from_dask(lazy(array, 8), tmp_path / "v", **LAYOUT)

@@ -175,7 +175,7 @@ def test_a_dask_cluster_stores_the_same_bytes(source, tmp_path):
     distributed = pytest.importorskip("distributed", reason="install volumekit[dask]")
     convert(source, tmp_path / "threads", **HOW)
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         convert(source, tmp_path / "dask", client=client, **HOW)
