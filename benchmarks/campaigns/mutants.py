@@ -189,14 +189,18 @@ def poison(byte: int) -> None:
         mallopt(_M_PERTURB, byte)
 
 
-def table(results: dict[str, Result]) -> Iterator[str]:
-    """Yield the lines of a table, with the first failures."""
-    kinds = sorted({kind for result in results.values() for kind in result.outcomes})
-    yield f"{'':40}" + "".join(f"{kind:>10}" for kind in kinds) + f"{'failed':>8}{'slowest, ms':>13}{'more MB':>9}"
-    for name, result in results.items():
-        counts = "".join(f"{result.outcomes[kind]:10}" for kind in kinds)
-        yield f"{name:40}{counts}{len(result.failures):8}{1e3 * result.slowest:13.1f}{result.megabytes:9.1f}"
-        yield from (f"    {failure}" for failure in result.failures[:5])
+def report(module: str, names: Sequence[str], count: int, seed: int) -> int:
+    """Try mutants of subjects, each in a process of its own, and print a table; 1 if anything failed."""
+    failed = False
+    print(f"{'':55}{'refused':>9}{'else':>7}{'failed':>8}{'slowest, ms':>13}{'more MB':>9}", flush=True)
+    for name in names:
+        result = supervise(module, [[name]], count, seed)[name]
+        refused = result.outcomes["refused"]
+        counts = f"{refused:9}{result.outcomes.total() - refused:7}{len(result.failures):8}"
+        print(f"{name:55}{counts}{1e3 * result.slowest:13.1f}{result.megabytes:9.1f}")
+        print(*(f"    {failure}" for failure in result.failures[:5]), sep="\n", end="", flush=True)
+        failed |= bool(result.failures)
+    return int(failed)
 
 
 if __name__ == "__main__":
