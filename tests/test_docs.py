@@ -24,6 +24,7 @@ PAGES = [
     "docs/convert.md",
     "docs/doctor.md",
     "docs/pipelines.md",
+    "docs/encodings.md",
     "docs/n5.md",
     "docs/serve.md",
     "docs/sharding.md",

@@ -1,10 +1,15 @@
 """Slice assignment: broadcasting, casts, alignment; nothing else is ever touched."""
 
+import gzip
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.volume.sample import CHUNK, OFFSET, SHAPE, empty, make, oracle, spelled
 from volumekit import Bbox, Volume
+from volumekit.codecs.jpeg import Jpeg
 from volumekit.errors import (
     AlignmentError,
     CastError,
@@ -374,3 +379,17 @@ def test_jpeg(tmp_path, compress, channels):
     found = Volume(volume.cloudpath)[:]
     assert np.abs(found.astype(int) - array).mean() < 3
     assert np.abs(found[::-1].astype(int) - array).mean() > 5
+
+
+@pytest.mark.parametrize("compress", [False, "gzip"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_written_alike_every_way(tmp_path, channels, compress):
+    """Quality 85 unless the info says otherwise, and channels in full resolution."""
+    image = np.random.default_rng(0).integers(0, 255, (16, 16, 16, channels), np.uint8)
+    Volume.from_numpy(image, tmp_path / "a", encoding="jpeg", chunk_size=(16, 16, 16), compress=compress)
+    (file,) = (tmp_path / "a" / "1_1_1").iterdir()
+    stored = gzip.decompress(file.read_bytes()) if compress else file.read_bytes()
+    assert stored == Jpeg(jpeg_quality=85).encode(image) or channels == 1
+    picture = Image.open(io.BytesIO(stored))
+    assert picture.quantization[0][:4] == [5, 3, 3, 5]
+    assert {layer[1:3] for layer in picture.layer} == {(1, 1)}

@@ -143,7 +143,7 @@ class Precomputed(Format):
 
     def native(self, level: Level) -> Native | None:
         """Return TensorStore's spec; the info is passed along, so that TensorStore never reads it."""
-        if level.codec.name not in _NATIVE or _gunzips(level):
+        if level.codec.name not in _NATIVE or _gunzips(level) or _blends(level):
             return None
         if CODECS[level.codec.name].supports(level.dtype, level.channels):
             return None
@@ -194,11 +194,16 @@ def _gunzips(level: Level) -> bool:
     return level.codec.name == "raw" and sharding is not None and sharding.parameters["data_encoding"] != "raw"
 
 
+def _blends(level: Level) -> bool:
+    """Tell whether TensorStore would halve the resolution of what it takes for colours."""
+    return level.codec.name == "jpeg" and level.channels > 1
+
+
 def _native_settings(level: Level) -> dict[str, Any]:
-    """Return the settings TensorStore accepts: it rejects those of other encodings."""
+    """Return the settings TensorStore accepts: it rejects those of other encodings, and has other defaults."""
     allowed = {"jpeg": "jpeg_quality", "png": "png_level"}
     name = allowed.get(level.codec.name, "compressed_segmentation_block_size")
-    if level.codec.name == "raw" or name not in level.codec.settings:
+    if level.codec.name == "raw":
         return {}
-    value = level.codec.settings[name]
+    value = getattr(get_codec(level.codec), name)
     return {name: list(value) if isinstance(value, tuple) else value}
