@@ -53,7 +53,7 @@ class Damaged:
     name: str
     data: Callable[[], bytes]
     read: Callable[[bytes], bytes]
-    megabytes: float = 16
+    megabytes: float = 32
 
     @contextmanager
     def ready(self) -> Iterator[Callable[[np.random.Generator | None], str]]:

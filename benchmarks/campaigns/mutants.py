@@ -198,7 +198,8 @@ def report(module: str, names: Sequence[str], count: int, seed: int) -> int:
         refused = result.outcomes["refused"]
         counts = f"{refused:9}{result.outcomes.total() - refused:7}{len(result.failures):8}"
         print(f"{name:55}{counts}{1e3 * result.slowest:13.1f}{result.megabytes:9.1f}")
-        print(*(f"    {failure}" for failure in result.failures[:5]), sep="\n", end="", flush=True)
+        for failure in result.failures[:5]:
+            print(f"    {failure}", flush=True)
         failed |= bool(result.failures)
     return int(failed)
 
