@@ -17,9 +17,9 @@ from benchmarks.ours import TENSORSTORE
 from benchmarks.peers import Box
 from benchmarks.zarrays import PROGRAMS, ZARR, ZARRS, Kind, VolumekitArray, ZarrArray, create, present
 
-BLOSC = Kind("zarr v2 blosc", 2, "blosc:lz4:5")
-SHARDED = Kind("zarr v3 sharded zstd", 3, "zstd:3", shard=256)
-LABELS = Kind("zarr v3 sharded zstd uint64", 3, "zstd:3", shard=256, labels=True)
+BLOSC = Kind("zarr2 blosc", 2, "blosc:lz4:5")
+SHARDED = Kind("zarr3 shards zstd", 3, "zstd:3", shard=256)
+LABELS = Kind("zarr3 shards zstd u64", 3, "zstd:3", shard=256, labels=True)
 KINDS = (BLOSC, SHARDED, LABELS)
 
 

@@ -95,7 +95,8 @@ class VolumekitArray(ZarrArray):
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return the voxels of a box."""
-        return np.asarray(self._volume[box])[..., 0].T
+        voxels: NDArray[Any] = self._volume[box]
+        return np.asarray(voxels)[..., 0].T
 
     def write(self, box: Box, voxels: NDArray[Any]) -> None:
         """Write voxels."""
