@@ -134,5 +134,5 @@ def zarr_target(
     """
     fill = 0 if kind == "n5" else fill
     options = options_of(kind, zarr_version=zarr_version, shard=shard, compressor=compressor, fill=fill)
-    fmt = described.in_arrays(kind, options, url.name.removesuffix(".zarr"))
+    fmt = described.in_arrays(kind, options, url.name.removesuffix(".zarr").removesuffix(".n5"))
     return Volume(str(url), info=fmt, parallel=threads, delete_black_uploads=not empty_chunks)

@@ -196,7 +196,7 @@ def describe(url: URL, described: Description, *, precomputed: Mapping[str, Any]
     usual = {"encoding": "raw", "sharding": False}
     refuse(kind, **{name: value for name, value in precomputed.items() if value != usual.get(name)})
     options = options_of(kind, **zarr)
-    return described.in_arrays(kind, options, url.name.removesuffix(".zarr"))
+    return described.in_arrays(kind, options, url.name.removesuffix(".zarr").removesuffix(".n5"))
 
 
 def options_of(kind: str, **given: Any) -> ZarrOptions:

@@ -64,7 +64,8 @@ def with_coarser_datasets(
     paths += _named_on(paths[-1], len(factors))
     gone = tuple(f"{group.path}{path}/" for path in group.paths if path not in paths[: len(kept)])
     documents = {key: data for key, data in group.nodes.items() if not key.startswith(gone)}
-    ladder = _Ladder(base, group.statements[mip], load(group.nodes[base.array.document], base.array.document))
+    document = load(group.nodes[base.array.document], base.array.document)
+    ladder = _Ladder(base, group.statements[mip], document, group.statements[0])
     for factor, path in zip(factors, paths[len(kept) :], strict=True):
         ladder.descend(factor, listed=group.note in group.nodes and _lists(load(group.nodes[group.note], group.note)))
         documents[f"{group.path}{path}/{DOCUMENT}"] = dump(ladder.document)
@@ -96,10 +97,12 @@ class _Ladder:
         What is said of that level.
     document : dict
         Its attributes.
+    finest : Statement
+        What is said of the finest level.
     """
 
-    def __init__(self, base: Layer, said: Statement, document: Document) -> None:
-        self._base, self._bounds = base, base.level.bounds
+    def __init__(self, base: Layer, said: Statement, document: Document, finest: Statement) -> None:
+        self._base, self._bounds, self._finest = base, base.level.bounds, finest
         self.said, self.document = said, document
         self.total = (1,) * len(base.array.shape)
         self.made: list[tuple[str, Statement, tuple[int, ...]]] = []
@@ -135,8 +138,10 @@ class _Ladder:
         if isinstance(old.get("resolution"), list):
             found["resolution"] = scaled(old["resolution"], along)
         factors = old.get("downsamplingFactors")
-        if factors is not None or not listed:
-            found["downsamplingFactors"] = scaled(factors or [1] * len(along), along)
+        if factors is not None:
+            found["downsamplingFactors"] = scaled(factors, along)
+        elif not listed and "transform" not in old:
+            found["downsamplingFactors"] = self._factors()
         pixel = old.get("pixelResolution")
         if "downsamplingFactors" not in found and pixel is not None:
             inner = isinstance(pixel, dict)
@@ -144,12 +149,23 @@ class _Ladder:
             found["pixelResolution"] = {**pixel, "dimensions": size} if inner else size
         return found
 
+    def _factors(self) -> list[int | float]:
+        """Return how much coarser this level is than the finest."""
+        ones = (Fraction(1),) * len(self.total)
+        ratios = [a / b for a, b in zip(self.said.scale or ones, self._finest.scale or ones, strict=True)]
+        return [int(ratio) if ratio.denominator == 1 else float(ratio) for ratio in ratios]
+
 
 def transform_of(said: Statement) -> Document:
     """Return a ``transform``: its lists begin with the slowest dimension."""
-    parts = {"axes": said.names, "scale": said.scale, "translate": said.translation, "units": said.units}
+    parts: dict[str, Any] = {
+        "axes": said.names,
+        "scale": said.scale,
+        "translate": said.translation,
+        "units": said.units,
+    }
     return {
-        name: [value if value is None or isinstance(value, str) else float(value) for value in part[::-1]]
+        name: [(value or "") if name in ("axes", "units") else float(value) for value in part[::-1]]
         for name, part in parts.items()
         if part is not None
     }
