@@ -177,6 +177,18 @@ def test_blocks(tmp_path, name, native):
     np.testing.assert_array_equal(volume[...], expected)
 
 
+def test_blocks_of_variable_length_are_written_in_part(tmp_path):
+    root = plant(tmp_path, {"": dataset((10, 5, 5))})
+    (root / "0" / "0").mkdir(parents=True)
+    (root / "0" / "0" / "0").write_bytes(GOOD["of variable length"])
+    expected = np.zeros((10, 5, 5), "uint8")
+    expected[:5] = np.frombuffer(BODY, "uint8").reshape(5, 5, 5, order="F")
+    volume = Volume(root, non_aligned_writes=True)
+    volume[3:8:2, 1:3, 2:4] = 9
+    expected[3:8:2, 1:3, 2:4] = 9
+    np.testing.assert_array_equal(Volume(root)[..., 0], expected)
+
+
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "lz4", "blosc", "zstd"])
 def test_a_block_that_unpacks_to_more_is_refused(tmp_path, kind):
     made = Volume.from_numpy(

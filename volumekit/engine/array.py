@@ -16,12 +16,12 @@ from volumekit.engine import changes
 from volumekit.engine.chunks import Decoded, Look, empty, parts
 from volumekit.engine.drive import Unit, Waitable, overlap
 from volumekit.engine.pieces import FAR_CHUNKS, MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, extent, far_window, pieces
-from volumekit.engine.ways import Domain, Ways, to_box, to_domain
+from volumekit.engine.ways import Domain, Ways, corners, to_box, to_domain
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
 from volumekit.storage import forkguard
-from volumekit.storage.translate import raise_translated, translate
+from volumekit.storage.translate import is_beyond, raise_translated, translate
 
 T = TypeVar("T")
 
@@ -276,6 +276,10 @@ class LevelArray(Ways):
         try:
             yield target[domain].write(array)
         except Exception as error:
+            if is_beyond(error):
+                low, high, step = corners(domain)
+                yield from self._write_directly(low, high, step, array, outcome, progress)
+                return
             outcome[1].append(to_box(domain))
             self._fail(error, domain)
         outcome[0].append(to_box(domain))

@@ -243,3 +243,10 @@ def to_domain(low: Sequence[int], high: Sequence[int], step: Sequence[int]) -> D
 def to_box(domain: Domain) -> Bbox:
     """Return the box of slices, steps aside."""
     return Bbox([part.start for part in domain[:3]], [part.stop for part in domain[:3]])
+
+
+def corners(domain: Domain) -> tuple[Point, Point, Point]:
+    """Return low and high corner and steps of slices."""
+    x, y, z, c = domain
+    low, high = (x.start, y.start, z.start, c.start), (x.stop, y.stop, z.stop, c.stop)
+    return low, high, (x.step or 1, y.step or 1, z.step or 1, c.step or 1)

@@ -111,11 +111,15 @@ def is_better_asked(error: BaseException) -> bool:
 
     So are chunks that are missing, objects that are elsewhere, refusals, and blocks of N5 that say how long they are.
     """
-    if "varlength chunks not supported" in str(error):
-        return True
     answer = parse_answer(str(error))
     refused = answer is not None and answer.status in _REFUSED
-    return refused or is_elsewhere(error) or isinstance(translate(error), MissingChunkError)
+    known = refused or is_elsewhere(error) or is_beyond(error)
+    return known or isinstance(translate(error), MissingChunkError)
+
+
+def is_beyond(error: BaseException) -> bool:
+    """Tell whether TensorStore met a chunk that only Python can read: a block of N5 that says how long it is."""
+    return "varlength chunks not supported" in str(error)
 
 
 def is_elsewhere(error: BaseException) -> bool:
