@@ -60,6 +60,8 @@ SINGLE = {
     "one unit": ({"resolution": [1, 2, 3], "units": "um"}, (1000, 2000, 3000)),
     "axes": ({"resolution": [1, 2, 3], "axes": ["z", "y", "x"]}, (3, 2, 1)),
     "a transform wins": ({"resolution": [1, 2, 3], **transform([40, 5, 4], [0, 0, 0])}, (4, 5, 40)),
+    "an order that is named": (transform([4, 5, 40], [0, 0, 0], "xyz", order="C"), (4, 5, 40)),
+    "another order that is named": (transform([4, 5, 40], [0, 0, 0], "zyx", order="F"), (40, 5, 4)),
     "xarray": ({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "resolution": [4, 5, 40]}, (4, 5, 40)),
 }
 
@@ -69,7 +71,8 @@ def test_a_dataset_by_itself(tmp_path, name):
     more, expected = SINGLE[name]
     volume = Volume(plant(tmp_path, {"": dataset(**more)}))
     assert volume.resolution.tolist() == [*expected]
-    assert volume.shape == ((8, 10, 12, 1) if name == "axes" else (12, 10, 8, 1))
+    turned = ("axes", "an order that is named", "another order that is named")
+    assert volume.shape == ((8, 10, 12, 1) if name in turned else (12, 10, 8, 1))
 
 
 def test_further_axes_are_fixed(tmp_path):

@@ -212,3 +212,38 @@ def test_the_time_is_that_of_the_sample_per_byte(tmp_path, voxels, monkeypatch):
     sampled = told.voxel_bytes / told.seconds
     assert 2 * 16**3 <= sampled <= 4 * 16**3
     assert told.tasks == 5 * 4 * 3
+
+
+@pytest.mark.parametrize("case", ["v2 byte order", "v3 byte order", "filters", "fill", "rank of N5"])
+def test_what_looks_alike_but_is_stored_otherwise(tmp_path, case):
+    """Chunks of one shape, type and compressor are decoded where their bytes mean something else, or their absence."""
+    import numcodecs
+    import zarr
+
+    data = np.arange(8 * 8 * 8, dtype="uint16").reshape(8, 8, 8)
+    data[:4] = 7
+    how = {
+        "v2 byte order": [{"zarr_format": 2, "dtype": order, "compressors": None} for order in (">u2", "<u2")],
+        "v3 byte order": [
+            {"dtype": "u2", "compressors": None, "serializer": zarr.codecs.BytesCodec(endian=endian)}
+            for endian in ("big", "little")
+        ],
+        "filters": [
+            {"zarr_format": 2, "dtype": "u2", "filters": [numcodecs.Delta("u2", astype)], "compressors": None}
+            for astype in ("u2", ">u2")
+        ],
+        "fill": [{"dtype": "u2", "fill_value": fill} for fill in (7, 0)],
+    }.get(case, [])
+    paths = [tmp_path / "source", tmp_path / "target"]
+    for path, options in zip(paths, how, strict=False):
+        zarr.create_array(path, shape=(8, 8, 8), chunks=(4, 4, 4), **{"fill_value": 0, **options})
+    for path, rank in zip(paths, (3, 4) if not how else (), strict=False):
+        path.mkdir()
+        n5 = {"dimensions": [8] * 3 + [1] * (rank - 3), "blockSize": [4] * 3 + [1] * (rank - 3)}
+        described = {**n5, "dataType": "uint16", "compression": {"type": "gzip"}}
+        (path / "attributes.json").write_text(json.dumps(described))
+    source = Volume(paths[0], delete_black_uploads=True)
+    source[...] = data
+    transfer(source, paths[1], progress=False)
+    np.testing.assert_array_equal(Volume(paths[1])[..., 0], data)
+    np.testing.assert_array_equal(Volume(paths[0])[..., 0], data)

@@ -59,6 +59,12 @@ def test_blocks_of_zeros_are_not_stored(tmp_path):
     assert (tmp_path / "a.n5" / "s0" / "attributes.json").exists()
 
 
+def test_what_makes_it_a_dataset_is_stored_last(tmp_path):
+    made = Volume.from_numpy(ARRAY, tmp_path / "a.n5", max_mip=2)
+    order = [set(objects) for objects in made._format.commits()]
+    assert order == [{"s1/attributes.json", "s2/attributes.json"}, {"attributes.json"}, {"s0/attributes.json"}]
+
+
 def test_what_was_there(tmp_path):
     path = tmp_path / "a.n5"
     Volume.from_numpy(ARRAY, path, chunk_size=(4, 4, 4), max_mip=2, layer_type="segmentation")

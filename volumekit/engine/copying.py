@@ -42,7 +42,7 @@ class Copied:
 def alike(source: LevelArray, target: LevelArray) -> bool:
     """Tell whether chunks of one level are chunks of the other, byte by byte."""
     a, b = source.level, target.level
-    facts = ((x.bounds, x.chunk, x.dtype, x.channels, x.codec, x.order) for x in (a, b))
+    facts = ((x.bounds, x.chunk, x.dtype, x.channels, x.codec, x.order, x.fill) for x in (a, b))
     return source.fmt.name == target.fmt.name and len(set(map(repr, facts))) == 1
 
 

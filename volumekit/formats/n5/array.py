@@ -131,7 +131,7 @@ def parse_n5(path: str, attributes: Mapping[str, Any]) -> N5Array:
         order=tuple(reversed(range(len(shape)))),
         names=(None,) * len(shape),
         attributes=attributes,
-        codec=CodecSpec(compression.name, compression.settings),
+        codec=CodecSpec(compression.name, {**compression.settings, "blockSize": chunk}),
         shard=None,
         compression=compression,
         keys=ChunkKeys(path, "/", len(shape)),

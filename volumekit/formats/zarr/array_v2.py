@@ -149,7 +149,7 @@ def parse_v2(path: str, data: bytes, attributes: bytes | None) -> ArrayV2:
         order=tuple(range(len(shape))) if order == "C" else tuple(reversed(range(len(shape)))),
         names=_names(noted.get("_ARRAY_DIMENSIONS"), len(shape)),
         attributes=noted,
-        codec=CodecSpec("+".join(codecs) or "raw"),
+        codec=CodecSpec("+".join(codecs) or "raw", {"dtype": stored.str, "filters": metadata.get("filters") or None}),
         shard=None,
         stored=stored,
         keys=ChunkKeys(path, separator, len(shape)),

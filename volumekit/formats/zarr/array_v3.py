@@ -172,7 +172,7 @@ def parse_v3(path: str, metadata: Document) -> ArrayV3:
         order=_memory_order(codecs, len(shape)),
         names=_names(metadata.get("dimension_names"), len(shape), key),
         attributes=member(metadata.get("attributes") or {}, "attributes", key),
-        codec=CodecSpec("+".join(titles(codecs)) or "raw"),
+        codec=CodecSpec("+".join(titles(codecs)) or "raw", {"codecs": [codec.to_json() for codec in codecs]}),
         shard=outer if index is not None else None,
         keys=_keys(path, metadata.get("chunk_key_encoding"), len(shape), key),
         codecs=codecs,
