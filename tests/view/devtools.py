@@ -61,19 +61,24 @@ async def _examine(browser, patience):
     end = time.monotonic() + patience
     seen = Seen()
     page = await websocket_connect(await _address(browser, end), max_message_size=1 << 28)
-    tools = Tools(page, seen)
+    try:
+        await _look(Tools(page, seen), seen, end)
+    finally:
+        page.close()
+        while await page.read_message() is not None:
+            pass
+    return seen
+
+
+async def _look(tools, seen, end):
     for domain in ("Runtime", "Log", "Network"):
         await tools.ask(f"{domain}.enable")
     while not (seen.ready or seen.failed or seen.errors) and time.monotonic() < end:
         await asyncio.sleep(0.1)
         if await tools.evaluate(LOADED):
-            vars(seen).update(json.loads(await tools.evaluate(EXAMINE)))
+            vars(seen).update(json.loads(await tools.evaluate(EXAMINE) or "{}"))
     shot = await tools.ask("Page.captureScreenshot", format="png")
     seen.picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
-    page.close()
-    while await page.read_message() is not None:
-        pass
-    return seen
 
 
 async def _address(browser, end):
@@ -87,6 +92,10 @@ async def _address(browser, end):
                 return pages[0]["webSocketDebuggerUrl"]
         await asyncio.sleep(0.05)
     raise TimeoutError("the browser did not start")
+
+
+class Elsewhere(Exception):
+    """The page has gone to another one meanwhile."""
 
 
 class Tools:
@@ -103,6 +112,8 @@ class Tools:
             assert message is not None, "the browser ended"
             told = json.loads(message)
             if told.get("id") == self._number:
+                if "navigated" in told.get("error", {}).get("message", ""):
+                    raise Elsewhere
                 assert "error" not in told, told
                 return told["result"]
             self._note(told.get("method"), told.get("params", {}))
@@ -118,5 +129,9 @@ class Tools:
             self._seen.console.append(params["exceptionDetails"]["text"])
 
     async def evaluate(self, expression):
-        found = await self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        """Return what an expression is; None while one page leads to the next."""
+        try:
+            found = await self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        except Elsewhere:
+            return None
         return found["result"].get("value")

@@ -159,6 +159,22 @@ def test_several_layers_and_the_contrast(tmp_path):
     assert 0 < dark[0] < 90
 
 
+def test_the_link_of_a_dataset(running, tmp_path):
+    """Behind a prefix and a token; the whole volume is in view, and as large as the panels allow."""
+    array = np.full((60, 60, 60), 100, np.uint8)
+    array[..., 30] = 200
+    Volume.from_numpy(array, tmp_path / "data", resolution=(8, 8, 8), chunk_size=(32, 32, 32))
+    server = running(tmp_path / "data", prefix="/lab", token="secret")
+    seen = examine(f"{server.url}/-/view/data")
+    assert (seen.ready, seen.failed, seen.errors) == (True, 0, [])
+    panel = seen.panel()
+    height, width = panel.shape[:2]
+    white, background = (255, 255, 255), (128, 128, 128)
+    beside = [tuple(panel[height // 2 + 15, width // 2 + shift].tolist()) for shift in (-height // 3, height // 3)]
+    assert beside == [white, white]
+    assert tuple(panel[height // 2 + 15, width // 2 + height // 2 + 5].tolist()) == background
+
+
 GREYS_OF = {"stack": (40, 90, 150, 210), "zarr2": (200, 60, 120, 30), "n5": (10, 250, 100, 180)}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.serve.client import get
 from volumekit import Volume
+from volumekit.view.page import BYTES_A_PIXEL
 
 
 def test_the_client_and_nothing_else(running, brain):
@@ -85,6 +86,10 @@ def test_pictures_that_were_asked_for(running, brain):
     assert page.progress[token]["visibleChunksFailed"] == 2
     assert post({"action": "screenshot", "state": {"screenshot": {"image": "x"}}}) == 200
     assert future.result(1) == {"image": "x"}
+    shot = json.dumps({"action": "screenshot", "state": {"screenshot": {}}}).encode()
+    most = (1 << 20) + BYTES_A_PIXEL * 1000 * 600
+    assert post(shot.ljust(most)) == 200
+    assert post(shot.ljust(most + 1)) == 400
     page.forget(token)
     assert post({"action": "screenshot", "state": {"screenshot": {"image": "x"}}}) == 404
     assert page._pictures == page._sizes == page.progress == {}
