@@ -33,15 +33,19 @@ http {{
 """
 
 
+PROCESSES: dict[str, subprocess.Popen[bytes]] = {}
+"""Servers that were started, by host and port."""
+
+
 def tool(name: str) -> str | None:
     """Return where a program of the system is; None if it is not installed."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
-def volumekit(source: Path, workers: int = 1) -> str:
+def volumekit(*sources: Path, workers: int = 1) -> str:
     """Return the URL of ``volumekit serve``."""
     port = _free_port()
-    command = [sys.executable, "-c", _SERVE, "serve", str(source), "--port", str(port)]
+    command = [sys.executable, "-c", _SERVE, "serve", *map(str, sources), "--port", str(port)]
     return _started([*command, "--workers", str(workers)], port)
 
 
@@ -80,6 +84,7 @@ def _started(command: Sequence[str], port: int, **environment: str) -> str:
                 break
             time.sleep(0.05)
         else:
+            PROCESSES[f"127.0.0.1:{port}"] = process
             return f"127.0.0.1:{port}"
     raise RuntimeError(f"{' '.join(command)} did not start")
 
@@ -87,6 +92,11 @@ def _started(command: Sequence[str], port: int, **environment: str) -> str:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait(20)
+
+
+def end(place: str) -> None:
+    """End a server that was started."""
+    _end(PROCESSES.pop(place))
 
 
 def fetch(place: str, path: str, connection: http.client.HTTPConnection | None = None) -> bytes:
