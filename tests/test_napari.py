@@ -1,5 +1,6 @@
 """The reader plug-in, through npe2, which is how napari itself uses it."""
 
+import json
 import tomllib
 import warnings
 from pathlib import Path
@@ -83,6 +84,27 @@ def test_levels_that_cannot_be_read_are_left_out(tmp_path):
     ((data, arguments, _),) = read(tmp_path / "v")
     assert [level.shape for level in data] == [volume.mip_shape(mip)[2::-1] for mip in (0, 2)]
     assert arguments["scale"] == (40, 4, 4)
+
+
+@pytest.mark.usefixtures("manager")
+def test_names_and_colours_of_channels(tmp_path):
+    volumekit.convert(np.zeros((9, 8, 7, 2), np.uint8), tmp_path / "a.zarr", voxel_size=(1, 1, 1), progress=False)
+    document = tmp_path / "a.zarr" / "zarr.json"
+    whole = json.loads(document.read_text())
+
+    def arguments(*channels):
+        whole["attributes"]["ome"]["omero"] = {"channels": channels}
+        document.write_text(json.dumps(whole))
+        ((_, arguments, kind),) = read(tmp_path / "a.zarr")
+        assert (kind, arguments["channel_axis"]) == ("image", 0)
+        return arguments
+
+    both = arguments({"label": "DAPI", "color": "0000FF"}, {"label": "GFP", "color": "00ff00"})
+    assert both["name"] == ["a.zarr DAPI", "a.zarr GFP"]
+    assert both["colormap"] == ["#0000FF", "#00ff00"]
+    bad = arguments({"label": "DAPI", "color": "blue"}, {"color": "00ff00"})
+    assert bad["name"] == "a.zarr"
+    assert "colormap" not in bad
 
 
 def test_a_plane_reads_only_its_chunks(tmp_path):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from volumekit.errors import MissingExtraError, VolumekitError
 from volumekit.registry import load
 from volumekit.volume.volume import Volume
 from volumekit.volume.zero_based import ZeroBased
+
+_COLOR = re.compile(r"[0-9A-Fa-f]{6}")
 
 LayerData = tuple[Any, dict[str, Any], str]
 """What napari makes a layer of: the data, arguments of the layer, and its kind."""
@@ -53,7 +56,8 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     -------
     list of tuple
         One layer (data, arguments, kind): dask arrays (z, y, x), or (channel, z, y, x) that napari makes one layer per
-        channel of. ``scale`` is the voxel size and ``translate`` the centre of the lowest voxel, in nm.
+        channel of, with names and colours where the volume gives them. ``scale`` is the voxel size and
+        ``translate`` the centre of the lowest voxel, in nm.
 
     Raises
     ------
@@ -75,8 +79,16 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     if not labels:
         arguments["rgb"] = False
     if volume.num_channels > 1:
-        arguments["channel_axis"] = 0
+        arguments |= {"channel_axis": 0, **_channels(volume)}
     return [(data if len(data) > 1 else data[0], arguments, "labels" if labels else "image")]
+
+
+def _channels(volume: Volume) -> dict[str, list[str]]:
+    """Return names and colours of the channels, as far as the volume has them."""
+    channel = volume.axes[3]
+    named = {"name": [f"{volume.layer} {label}" for label in channel.labels]} if channel.labels else {}
+    colored = all(_COLOR.fullmatch(color) for color in channel.colors)
+    return {**named, **({"colormap": [f"#{color}" for color in channel.colors]} if channel.colors and colored else {})}
 
 
 def _lazily(volume: Volume, mip: int) -> Any:
