@@ -25,6 +25,7 @@ _STATUS = re.compile(r"^([A-Z_]{5,}): ")
 _FILE = re.compile(r'local file "((?:[^"\\]|\\.)*)"')
 
 _REFUSED = (401, 403, 407)
+_WHOLE = "was ignored by server"
 
 _OBJECT = re.compile(r'Error (?:reading|writing) (?:shard entry [^"]* in )?"((?:[^"\\]|\\.)*)"')
 
@@ -109,11 +110,12 @@ def raise_translated(
 def is_better_asked(error: BaseException) -> bool:
     """Tell whether TensorStore's error may be none for `Store.read`, or is explained better by it.
 
-    So are chunks that are missing, objects that are elsewhere, refusals, and blocks of N5 that say how long they are.
+    So are chunks that are missing, objects that are elsewhere, refusals, blocks of N5 that say how long they are, and
+    servers that send whole objects where parts are asked for.
     """
     answer = parse_answer(str(error))
     refused = answer is not None and answer.status in _REFUSED
-    known = refused or is_elsewhere(error) or is_beyond(error)
+    known = refused or is_elsewhere(error) or is_beyond(error) or _WHOLE in str(error)
     return known or isinstance(translate(error), MissingChunkError)
 
 
