@@ -125,6 +125,8 @@ def test_the_command(tmp_path, stack, capsys):
     assert [line.partition(":")[0] for line in lines[-4:]] == ["work", "time", "memory", "room"]
     assert run([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    assert run([*command[:-1], "--json"]) == 2
+    assert "give both" in capsys.readouterr().err
     assert (told["tasks"], told["levels"][0]["chunks"], told["read_bytes"]) == (1, 24, 200 * 150 * 70)
     assert not (tmp_path / "dst").exists()
     Volume(stack)

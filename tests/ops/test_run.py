@@ -260,3 +260,13 @@ def test_what_was_done_beside_a_failure_counts(tmp_path):
         run(plan_of(4), work, jobs=4, journal=journal)
     assert journal.done <= {0, 1, 3}
     assert journal.done == (Journal.find(store, "journal") or Journal(store, "", {})).done
+
+
+def test_failures_are_shown(capsys):
+    def work(task, report):
+        if task.number % 2:
+            raise CorruptChunkError("bad bytes")
+
+    with pytest.raises(CorruptChunkError):
+        run(plan_of(4), work, jobs=1, progress=True, verb="Testing")
+    assert capsys.readouterr().err.strip().endswith("2 failed")

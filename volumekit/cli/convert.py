@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from volumekit.cli.options import boxed, cluster, estimating, reducing, show, watched, working
+from volumekit.cli.options import boxed, check_json, cluster, estimating, reducing, show, watched, working
 from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES, SPAN
 
 
@@ -82,6 +82,7 @@ def command(
     """  # noqa: D301 - click wants the character itself
     from volumekit.ops.convert import convert
 
+    check_json(as_json=as_json, dry_run=how["dry_run"])
     with cluster(dask) as client:
         if dst is None:
             _recompress(src, progress=watched(progress), client=client, **how)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import cluster, estimating, reducing, show, watched, working
+from volumekit.cli.options import check_json, cluster, estimating, reducing, show, watched, working
 from volumekit.cli.types import COMPRESSION
 
 
@@ -23,6 +23,7 @@ def command(url: str, *, progress: bool | None, dask: str | None, as_json: bool,
     """Add coarser levels to a volume."""
     from volumekit.ops.downsample import downsample
 
+    check_json(as_json=as_json, dry_run=how["dry_run"])
     with cluster(dask) as client:
         volume = downsample(url, progress=watched(progress), client=client, **how)
     if how["dry_run"]:

@@ -66,8 +66,20 @@ def estimating(command: F) -> F:
     return _with(
         command,
         click.option("--dry-run", is_flag=True, help="Write nothing; tell how long it will take, and how much room."),
-        click.option("--json", "as_json", is_flag=True, help="Tell it for programs."),
+        click.option("--json", "as_json", is_flag=True, help="With --dry-run: tell it for programs."),
     )
+
+
+def check_json(*, as_json: bool, dry_run: bool) -> None:
+    """Refuse ``--json`` where there is no report to print.
+
+    Raises
+    ------
+    click.UsageError
+        If there is none.
+    """
+    if as_json and not dry_run:
+        raise click.UsageError("--json is how --dry-run tells its estimate; give both")
 
 
 def show(report: Any, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import boxed, cluster, estimating, logged, show, watched
+from volumekit.cli.options import boxed, check_json, cluster, estimating, logged, show, watched
 from volumekit.cli.types import COMPRESSION, box_of
 
 
@@ -39,6 +39,7 @@ def command(
     from volumekit.ops.transfer import transfer
     from volumekit.volume.volume import Volume
 
+    check_json(as_json=as_json, dry_run=how["dry_run"])
     source = Volume(src)
     chosen = box_of(box, source.mip_bounds(min(mips, default=0)))
     with cluster(dask) as client:
