@@ -143,8 +143,7 @@ def _object(method: str) -> Damaged:
         assert len(found) <= 2 * len(plain), f"{len(found)} bytes"
         return found
 
-    # Decompressors have memory of their own: a dictionary of xz takes 9 MB, and there may be several streams.
-    return Damaged(method, lambda: compress(plain, method), read, megabytes=40)
+    return Damaged(method, lambda: compress(plain, method), read)
 
 
 def mutate(data: bytes, random: np.random.Generator) -> bytes:

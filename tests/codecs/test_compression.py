@@ -1,8 +1,10 @@
 import bz2
 import contextlib
+import gc
 import gzip
 import lzma
 import tracemalloc
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +12,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from volumekit.codecs import compression
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
 from volumekit.errors import CorruptChunkError, OptionError
 
@@ -191,3 +194,29 @@ def test_threads(method):
     with ThreadPoolExecutor(8) as pool:
         packed = list(pool.map(lambda part: compress(part, method), parts))
         assert list(pool.map(lambda data: decompress(data, method), packed)) == parts
+
+
+@pytest.mark.parametrize("method", ["gzip", "xz", "bz2"])
+def test_an_error_lets_go_of_the_decompressor(monkeypatch, method):
+    """Its memory, megabytes, is freed at once, not when garbage is next collected."""
+    made, original = [], compression._STREAMS[method]
+
+    class Stream:
+        def __init__(self):
+            self.stream = original()
+            made.append(weakref.ref(self))
+
+        def __getattr__(self, name):
+            return getattr(self.stream, name)
+
+    monkeypatch.setitem(compression._STREAMS, method, Stream)
+    data = bytearray(compress(bytes(range(256)) * 50, method))
+    data[len(data) // 2] ^= 0xFF
+    gc.disable()
+    try:
+        with contextlib.suppress(CorruptChunkError):
+            decompress(bytes(data) * 2, method)
+        assert made
+        assert all(ref() is None for ref in made)
+    finally:
+        gc.enable()

@@ -91,14 +91,14 @@ def decompress(data: bytes, method: str, *, limit: int | None = None) -> bytes:
     _level(method, None)
     if not len(data):
         raise CorruptChunkError(f"an empty object is not {method} data")
-    out, problem = b"", None
+    out, problem = b"", ""
     try:
         out = _METHODS[method](data, limit)
     except CorruptChunkError:
         raise
     except Exception as error:  # each library has its own, down to SystemError
-        problem = error
-    if problem is not None:  # raised out here: some of these cannot be pickled, and an error travels with its context
+        problem = str(error) or type(error).__name__  # the error itself would keep its stream, which takes megabytes
+    if problem:  # raised out here: some of these cannot be pickled, and an error travels with its context
         beyond = "" if limit is None else f", or to more than {limit} bytes"
         raise CorruptChunkError(f"the {method} data do not decompress{beyond}: {problem}")
     if limit is not None and len(out) > limit:

@@ -224,17 +224,17 @@ def _connect(marks: Any, permissible: Any, parents: Any, components: Any, size: 
     sx, sy = np.uint64(size[0]), np.uint64(size[1])
     count, at, one = np.uint32(0), np.uint64(0), np.uint64(1)
     for y in range(sy):
-        for x in range(sx):
-            open_ = marks[at] ^ flip
-            before = x > 0 and open_ & _BEFORE != 0
-            above = y > 0 and open_ & _ABOVE != 0
-            if before:
-                here = components[at - one]
-                if above and components[at - sx] != here:
-                    join(parents, here, components[at - sx])
-            elif above:
+        here, inside = np.uint32(0), np.uint8(0 if y == 0 else _ABOVE)
+        for _x in range(sx):
+            open_ = (marks[at] ^ flip) & inside
+            inside |= np.uint8(_BEFORE)
+            if open_ == _BEFORE | _ABOVE:
+                above = components[at - sx]
+                if above != here:
+                    join(parents, here, above)
+            elif open_ == _ABOVE:
                 here = components[at - sx]
-            else:
+            elif open_ == 0:
                 here = count
                 parents[count] = count
                 count += np.uint32(1)
