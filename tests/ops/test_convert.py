@@ -591,3 +591,14 @@ def test_memory_is_kept(tmp_path):
     assert int(done.stdout) < 380_000_000
     volume = Volume(tmp_path / "v")
     np.testing.assert_array_equal(np.asarray(volume[:, :, 71])[..., 0], plane.T)
+
+
+def test_levels_of_any_encoding(tmp_path):
+    array = image((40, 40, 20))
+    volume = convert(array, tmp_path / "v", encoding="jxl", encoding_level=100, encoding_effort=3, mips=1)
+    assert [(scale["jxl_quality"], scale["jxl_effort"]) for scale in volume.info["scales"]] == [(100, 3)] * 2
+    np.testing.assert_array_equal(volume[:][..., 0], array)
+    with pytest.raises(OptionError, match="raw has no encoding_level"):
+        convert(array, tmp_path / "w", encoding_level=3)
+    with pytest.raises(OptionError, match="encoding_level is no option of ome-zarr"):
+        convert(array, tmp_path / "w.zarr", encoding_level=3)

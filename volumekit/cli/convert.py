@@ -28,7 +28,7 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
     type=ENCODING,
     default="raw",
     show_default=True,
-    help="raw, jpeg, png or compressed_segmentation.",
+    help="raw, jpeg, png, jxl, compressed_segmentation, compresso, crackle, fpzip, …; see docs/encodings.md.",
 )
 @click.option("--data-type", type=DATA_TYPE, help="Stored type; default: the source's. Only lossless casts are made.")
 @click.option("--rescale", type=SPAN, help="Values that become the lowest and highest of --data-type, linearly.")
@@ -39,6 +39,8 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
 @click.option("--block-size", type=COUNTS, default="8,8,8", show_default=True, help="Of compressed_segmentation.")
 @click.option("--jpeg-quality", type=click.IntRange(0, 100), help="Of jpeg.")
 @click.option("--png-level", type=click.IntRange(0, 9), help="Of png.")
+@click.option("--encoding-level", type=int, help="Quality, level or precision, of any encoding that has one.")
+@click.option("--encoding-effort", type=int, help="Of jxl.")
 @click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
 @click.option("--format", type=FORMAT, help="precomputed, ome-zarr, zarr or n5, whatever DST's name says.")

@@ -62,6 +62,8 @@ def convert(
     block_size: Sequence[int] = (8, 8, 8),
     jpeg_quality: int | None = None,
     png_level: int | None = None,
+    encoding_level: int | None = None,
+    encoding_effort: int | None = None,
     zarr_version: int | None = None,
     shard: Sequence[int] | None = None,
     compressor: str | Mapping[str, Any] | None = None,
@@ -134,6 +136,8 @@ def convert(
         Blocks of ``compressed_segmentation``, (x, y, z).
     jpeg_quality, png_level : int, optional
         Settings of those encodings.
+    encoding_level, encoding_effort : int, optional
+        As for `Volume.create_new_info`: quality, level or precision of any encoding that has one; effort of jxl.
     zarr_version : {3, 2}, optional
         Of data in zarr: 3, which is OME-Zarr 0.5 (the default), or 2, which is OME-Zarr 0.4.
     shard : sequence of int, optional
@@ -209,6 +213,7 @@ def convert(
             axes=(axes, "xyz"), format=(format, None), zarr_version=(zarr_version, None),
             shard=(shard, None), compressor=(compressor, None), empty_chunks=(empty_chunks, None),
             jpeg_quality=(jpeg_quality, None), png_level=(png_level, None), encoding=(encoding, "raw"),
+            encoding_level=(encoding_level, None), encoding_effort=(encoding_effort, None),
             sharding=(sharding, False), chunk_size=(chunk_size, (64, 64, 64)), block_size=(block_size, (8, 8, 8)),
         )  # fmt: skip
         return build_levels(
@@ -259,6 +264,8 @@ def convert(
             "block_size": three_integers(block_size, "block_size", least=1),
             "jpeg_quality": jpeg_quality,
             "png_level": png_level,
+            "encoding_level": encoding_level,
+            "encoding_effort": encoding_effort,
             "compress": compress,
         },
         zarr={"zarr_version": zarr_version, "shard": shard, "compressor": compressor, "empty_chunks": empty_chunks},
