@@ -24,14 +24,14 @@ def main(program: str, path: str, *shape: str) -> None:
     volume = PROGRAMS[program].open(path)
     x, y, z = (slice(0, int(size)) for size in shape)
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
-    before = _status("VmRSS")
+    before = status("VmRSS")
     voxels = volume.read((x, y, z))
-    growth = _status("VmHWM") - before
+    growth = status("VmHWM") - before
     crc = zlib.crc32(np.asfortranarray(voxels).tobytes(order="F"))
     print(json.dumps({"growth": growth, "cutout": voxels.nbytes, "crc": crc}))
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
     """Return a size from the kernel's account of this process, bytes."""
     found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None, field
