@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.campaigns.codec_mutations import mutate
-from benchmarks.campaigns.mutants import supervise, table
+from benchmarks.campaigns.mutants import report
 
 SHAPE = (20, 18, 14)
 CHUNK = (8, 8, 8)
@@ -313,10 +313,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="subjects whose name holds this")
     options = parser.parse_args()
-    names = [[subject.name] for subject in subjects() if options.only in subject.name]
-    results = supervise("benchmarks.campaigns.zarr_mutations", names, options.count, options.seed)
-    print(*table(results), sep="\n")
-    return int(any(result.failures for result in results.values()))
+    names = [subject.name for subject in subjects() if options.only in subject.name]
+    return report("benchmarks.campaigns.zarr_mutations", names, options.count, options.seed)
 
 
 if __name__ == "__main__":
