@@ -1,7 +1,13 @@
 """Chunks compressed otherwise where they are, while others read and write."""
 
 import functools
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +22,7 @@ from volumekit.storage.kvstore import KvStore
 from volumekit.storage.suffix import SuffixStore
 
 METHODS = [False, *SUFFIXES]
+ROOT = Path(volumekit.__file__).parent.parent
 
 
 def endings(folder):
@@ -232,3 +239,26 @@ def test_wrong_commands(tmp_path, options, capsys):
     assert run(["convert", str(tmp_path), *options, "--quiet"]) == 2
     assert "--" in capsys.readouterr().err
     assert endings(tmp_path)[0] == {""}
+
+
+KILLED = "import sys, volumekit; volumekit.recompress(sys.argv[1], sys.argv[2], jobs=2, progress=False)"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_killed_at_any_moment(tmp_path):
+    array = np.random.default_rng(0).integers(0, 999, (64, 64, 32, 1)).astype(np.uint16)
+    make(tmp_path / "v", array=array, chunk=(8, 8, 8), compress="gzip")
+    total, killed = endings(tmp_path / "v")[1], 0
+    for method, moved in (("br", 10), (False, 150)):
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "v"), method or ""]
+        job = subprocess.Popen(command, cwd=ROOT)
+        folder, wanted = tmp_path / "v" / "4_4_40", SUFFIXES.get(method, "")
+        while job.poll() is None and sum(path.suffix == wanted for path in folder.iterdir()) < moved:
+            time.sleep(0.005)
+        job.kill()
+        killed += job.wait() == -signal.SIGKILL
+        np.testing.assert_array_equal(Volume(tmp_path / "v")[:], array)
+        volumekit.recompress(tmp_path / "v", method)
+        assert endings(tmp_path / "v") == ({suffix(method)}, total)
+        np.testing.assert_array_equal(Volume(tmp_path / "v")[:], array)
+    assert killed

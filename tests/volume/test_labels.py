@@ -304,7 +304,7 @@ def test_through_the_cache(tmp_path, encoding):
     kept = [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.name.startswith("11-27_7-23_100-108")]
     assert kept
     for path in kept:
-        path.write_bytes(path.read_bytes()[:9])
+        path.write_bytes(path.read_bytes()[:9] if encoding == "raw" else bytes(path.stat().st_size))
     assert volume.unique() == set(np.unique(plain).tolist())
     np.testing.assert_array_equal(volume.download((), label=7), plain == 7)
 
@@ -375,6 +375,20 @@ def test_all_in_other_coordinates(tmp_path):
     for size in ((8, 8), (0, 8, 8), (-4, 4, 40), (float("nan"), 1, 1), (float("inf"), 1, 1)):
         with pytest.raises(OptionError):
             volume.download((), coord_resolution=size)
+
+
+@pytest.mark.parametrize("encoding", ["raw", *LISTING])
+def test_labels_beyond_the_box_are_not_in_it(tmp_path, encoding):
+    array = np.ones((*SHAPE, 1), np.uint64, order="F")
+    array[7, 7, 7] = 9
+    array[30, 7, 7] = 4
+    volume, _ = make(tmp_path / "v", array=array, encoding=encoding, layer_type="segmentation")
+    assert volume.unique(np.s_[-5:2, 7:30, 100:119]) == {1}
+    assert volume.unique(np.s_[3:30, 7:30, 100:119]) == {1, 4}
+    assert volume.unique(np.s_[2, 14, 107]) == {9}
+    assert volume.unique(np.s_[-5:32:2]) == {1, 4}
+    assert volume.unique(np.s_[-4:32:2]) == {1, 9}
+    assert volume.unique() == {1, 4, 9}
 
 
 # No more is decoded than has to be
