@@ -28,6 +28,7 @@ ROOT = Path(volumekit.__file__).parent.parent
 def endings(folder):
     """Return the suffixes of all chunks, each once, and how many chunks there are."""
     names = [name for name in files(folder) if "/" in name and not name.startswith(".volumekit")]
+    names = [name for name in names if not name.endswith("__lock")]  # which a killed writer leaves
     return {name.rpartition("/")[2].partition(".")[2] for name in names}, len(names)
 
 
