@@ -87,6 +87,18 @@ def test_a_level_with_data_is_only_replaced_when_asked(volume):
     check(made, image(), (2, 2, 2), 1, "min")
 
 
+def test_levels_that_readers_see_get_whole_chunks_only(volume, monkeypatch):
+    """What is written under its own name from the beginning may be seen in part: only levels that nobody knows of."""
+    put, used = FileStore.put, []
+    monkeypatch.setattr(FileStore, "put", lambda self, key, data: used.append(key) or put(self, key, data))
+    downsample(volume)
+    assert used
+    used.clear()
+    made = downsample(volume.cloudpath, mip=0, method="min", overwrite=True)
+    assert not used
+    check(made, image(), (2, 2, 2), 1, "min")
+
+
 def test_the_info_changes_only_at_the_end(volume, tmp_path, monkeypatch):
     before = (tmp_path / "v" / "info").read_bytes()
 
