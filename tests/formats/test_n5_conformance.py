@@ -62,7 +62,7 @@ class TestRaw(N5Conformance):
 class TestGzip(N5Conformance):
     """Blocks of which TensorStore writes those at the end in full size."""
 
-    compressor = "gzip"
+    compressor, mips = "gzip", 0
     dtypes = ("uint8", "uint16")
 
     def pack(self, data):
@@ -70,6 +70,7 @@ class TestGzip(N5Conformance):
 
 
 class TestZlib(N5Conformance):
+    channels, mips = (3,), 0
     compressor = "zlib"
     dtypes = ("uint16",)
 
@@ -78,6 +79,7 @@ class TestZlib(N5Conformance):
 
 
 class TestBzip2(N5Conformance):
+    channels, mips = (3,), 0
     compressor = "bzip2"
     dtypes = ("uint16",)
 
@@ -86,6 +88,7 @@ class TestBzip2(N5Conformance):
 
 
 class TestXz(N5Conformance):
+    channels, mips = (3,), 0
     compressor = "xz:1"
     dtypes = ("uint16",)
 
@@ -94,6 +97,7 @@ class TestXz(N5Conformance):
 
 
 class TestBlosc(N5Conformance):
+    channels, mips = (3,), 0
     compressor = "blosc:zstd:3"
     dtypes = ("uint16", "float64")
 
@@ -102,6 +106,7 @@ class TestBlosc(N5Conformance):
 
 
 class TestZstd(N5Conformance):
+    channels, mips = (3,), 0
     compressor = "zstd"
     dtypes = ("uint16",)
 
@@ -123,6 +128,7 @@ class TestLz4(N5Conformance):
 class TestOverFsspec(N5Conformance):
     """Through Python alone."""
 
+    mips = 0
     dtypes = ("uint32",)
     protocols = ("local",)
 
