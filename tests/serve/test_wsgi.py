@@ -1,5 +1,6 @@
 """The application behind servers that speak WSGI, and behind other ASGI servers."""
 
+import asyncio
 import json
 import os
 import socket
@@ -91,9 +92,10 @@ def test_a_client_that_goes_away(sources):
         assert len(next(iter(body))) == PIECE
         body.close()
     deadline = time.monotonic() + 10
-    while open_files() > before and time.monotonic() < deadline:
+    while (open_files() > before or asyncio.all_tasks(application._loop)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert open_files() <= before
+    assert not asyncio.all_tasks(application._loop)
 
 
 def test_an_application_that_fails():

@@ -71,12 +71,14 @@ class _Exchange:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(1)
+        self._left = False
 
     async def run(self, app: App, scope: Scope) -> None:
         try:
             await app(scope, self._receive, self._messages.put)
         finally:
-            await self._messages.put(None)
+            if not self._left:
+                await self._messages.put(None)
 
     async def _receive(self) -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -84,6 +86,11 @@ class _Exchange:
     def next(self) -> Message | None:
         """Wait for a message; None at the end."""
         return asyncio.run_coroutine_threadsafe(self._messages.get(), self._loop).result()
+
+    def leave(self) -> None:
+        """End the request, wherever it is; nobody takes messages any more."""
+        self._left = True
+        self.task.cancel()
 
 
 class _Body:
@@ -100,7 +107,7 @@ class _Body:
 
     def close(self) -> None:
         """Let the application clean up; what it still wants to send is thrown away."""
-        self._exchange.task.cancel()
+        self._exchange.leave()
 
 
 def _scope(environ: Environ) -> Scope:
