@@ -291,6 +291,14 @@ def test_lz4_streams(size):
                 assert len(lz4_decompress(bytes(broken), size)) == size
 
 
+@pytest.mark.parametrize(("packed", "plain"), [(10, 2**32 - 1), (2**32 - 1, 10), (10, 101)])
+def test_lz4_headers_that_promise_too_much(packed, plain):
+    """They are refused before anything is allocated."""
+    stream = struct.pack("<8sBIII", b"LZ4Block", 0x26, packed, plain, 0) + bytes(10)
+    with pytest.raises(CorruptChunkError, match="promises too much"):
+        lz4_decompress(stream, 100)
+
+
 def test_compressions_by_name():
     assert compression_of("zstd:5") == {"type": "zstd", "level": 5}
     assert compression_of("blosc:zstd:5") == {
