@@ -86,7 +86,8 @@ class Recorder:
         return False
 
     def write(self, data):
-        self.written.append(bytes(data))
+        if not self.ended:  # else it is lost
+            self.written.append(bytes(data))
 
     def writelines(self, parts):
         self.written.append(b"".join(parts))
