@@ -7,6 +7,7 @@ pool as it arrives, and nothing is copied twice. Chunks that live in one object 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from volumekit.engine.chunks import Chunks, Part, Stored, parts, point_parts
 from volumekit.engine.drive import Unit, overlap
 from volumekit.engine.options import IOOptions
 from volumekit.engine.pieces import Point, far_window
-from volumekit.engine.pool import pool
+from volumekit.engine.pool import pool, thread_count
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
@@ -30,6 +31,9 @@ WINDOW = 8 << 20
 
 SHARED_WINDOW = 128 << 20
 """Voxels under way at once, in bytes, where objects hold many chunks: such an object is written from memory."""
+
+TOGETHER, BATCHES = 8, 4
+"""Most chunks that a thread takes on at once, as handing over takes time; how many turns each thread has at least."""
 
 FAR_LEAST, LEAST, MOST = 2, 6, 64
 """Bounds of the number of objects under way at once: all cores stay busy, also behind a slow network."""
@@ -54,9 +58,10 @@ class Direct:
         self._objects, self._level = objects, level
         self._chunks = Chunks(objects.url, fmt, level, options)
         self._shared = fmt.container(level) is not None
-        self._pool = pool(options.threads)
+        self._pool, self._threads = pool(options.threads), thread_count(options.threads)
         x, y, z, c = level.cell
-        self._typical = x * y * z * c * level.dtype.itemsize
+        self._cell = x * y * z * c * level.dtype.itemsize
+        self._typical = self._cell
 
     def _depth(self) -> int:
         return max(LEAST, min(MOST, WINDOW // max(1, self._typical)))
@@ -106,24 +111,36 @@ class Direct:
         size : int
             Bytes of all their voxels.
         """
-        yield from overlap((self._visit(part, see, take) for part in found), depth=lambda: self._reading_depth(size))
+        count = 1
+        if self._objects.near:
+            cells = size // max(1, self._cell)
+            count = max(1, min(TOGETHER, cells // (BATCHES * self._threads)))
+        rest = iter(found)
+        batches = iter(lambda: list(itertools.islice(rest, count)), [])
+        units = (self._visit(batch, see, take) for batch in batches)
+        yield from overlap(units, depth=lambda: max(LEAST, self._reading_depth(size) // count))
 
     def _visit(
-        self, part: Part, see: Callable[[Stored], T], take: Callable[[tuple[Any, ...], T], object]
+        self, batch: list[Part], see: Callable[[Stored], T], take: Callable[[tuple[Any, ...], T], object]
     ) -> Unit[None]:
-        key = self._chunks.key(part.cell)
+        """Fetch a batch, of one part unless all are near."""
 
-        def work(value: Value | None) -> T:
+        def work(part: Part, value: Value | None) -> T:
             if value is not None:
                 self._typical += (len(value.data) - self._typical) // 4
             return see(Stored(self._chunks, part, value))
 
+        keys = [self._chunks.key(part.cell) for part in batch]
+        future: Future[list[T]]
         if self._objects.near:
-            future: Future[T] = self._pool.submit(lambda: work(self._objects.peek(key)))
+            future = self._pool.submit(
+                lambda: [work(part, self._objects.peek(key)) for part, key in zip(batch, keys, strict=True)]
+            )
         else:
-            future = then(self._objects.read(key), work, executor=self._pool)
+            future = then(self._objects.read(keys[0]), lambda value: [work(batch[0], value)], executor=self._pool)
         yield future
-        take(part.at, future.result())
+        for part, seen in zip(batch, future.result(), strict=True):
+            take(part.at, seen)
 
     def write(
         self,
