@@ -170,6 +170,14 @@ def test_zarr_arrays(running, tmp_path, array, dtype, channels):
     assert np.array_equal(again[:], expected[:])
 
 
+def test_numbers_beyond_float32(running, tmp_path):
+    stored = zarr.create_array(str(tmp_path / "huge"), shape=(8, 8, 8), chunks=(8, 8, 8), dtype="f8")
+    stored[...] = 1e300
+    server = running(tmp_path / "huge")
+    assert np.isposinf(Volume(server.source())[:]).all()
+    assert (Volume(server.source(format="zarr"))[:] == 1e300).all()
+
+
 def test_chunks_that_are_not_stored(running, tmp_path, array):
     """Precomputed has nothing but zeros for them, so others are made up."""
     stored = as_precomputed(tmp_path / "sparse", array)

@@ -167,7 +167,8 @@ class PrecomputedView:
         array = self._volume.array(mip, fill_missing=False)
 
         def encode(voxels: NDArray[Any]) -> bytes:
-            return codec.encode(voxels.astype(dtype, copy=False))
+            with np.errstate(over="ignore"):  # what float32 cannot hold is shown as infinite
+                return codec.encode(voxels.astype(dtype, copy=False))
 
         return Transcoder(
             array,
