@@ -130,9 +130,14 @@ def describe(array: StoredArray, roles: Roles, placement: Placement) -> Layer:
         fill_missing=True,
         order=roles.order(array.order),
         sharding=_sharding(array, roles),
-        locked=f"has chunks that hold several positions of {', '.join(shared)}" if shared else None,
+        locked=_locked(shared) if shared else None,
     )
     return Layer(array, roles, level)
+
+
+def _locked(axes: list[str]) -> str:
+    names = ", ".join(axes)
+    return f"has chunks that hold several positions of {names}; to write, copy it to chunks of one position of {names}"
 
 
 def _sharding(array: StoredArray, roles: Roles) -> Sharding | None:
