@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from benchmarks.ours import CLOUDVOLUME, OURS, TENSORSTORE, VolumekitVolume
 from benchmarks.rates import jobs, rates
 from benchmarks.table import circumstances, header, rows, to_json
 from volumekit.ops.kernels import downsample
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects():
+    """Leave out of garbage collections what earlier tests left: each measurement begins with one."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
