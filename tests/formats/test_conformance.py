@@ -77,6 +77,9 @@ class TestJpeg(PrecomputedConformance):
     lossless = exact = False
     tolerance = 4.0
 
+    def is_native(self, level):
+        return level.channels == 1  # TensorStore would store colours at half the resolution
+
 
 class TestCompressedSegmentation(PrecomputedConformance):
     encoding = "compressed_segmentation"

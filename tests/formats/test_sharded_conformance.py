@@ -60,6 +60,9 @@ class TestShardedJpeg(ShardedConformance):
     lossless = False
     tolerance = 4.0
 
+    def is_native(self, level):
+        return level.channels == 1  # TensorStore would store colours at half the resolution
+
 
 class TestShardedSegmentation(ShardedConformance):
     encoding = "compressed_segmentation"

@@ -212,6 +212,8 @@ def create_info(
         "num_channels": _number(num_channels),
         "scales": scales,
     }
+    if layer_type == "segmentation":
+        _check_labels(encoding)
     folders = {"mesh": mesh, "skeletons": skeletons, "redirect": redirect}
     info |= {name: name if value is True else value for name, value in folders.items() if value}
     check_info(info)
@@ -224,6 +226,15 @@ def _type_name(data_type: Any) -> str:
     except TypeError:
         return str(data_type)
     return name
+
+
+def _check_labels(encoding: str) -> None:
+    """Refuse what would make other labels of labels."""
+    if encoding == "jpeg":
+        raise OptionError(
+            "jpeg changes values, and a segmentation's are labels; choose compressed_segmentation or another lossless "
+            "encoding"
+        )
 
 
 def check_info(info: Mapping[str, Any]) -> None:
