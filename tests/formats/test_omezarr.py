@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import zarr
 
-from volumekit import Volume
+from volumekit import Bbox, Volume
+from volumekit.cli.info import summary
 from volumekit.errors import (
     DatasetNotFoundError,
     MetadataError,
     OptionError,
     OutOfBoundsError,
     ReadOnlyError,
+    ScaleUnavailableError,
     UnsupportedError,
 )
 
@@ -377,20 +379,59 @@ def test_missing_levels(tmp_path, version, missing):
     shutil.rmtree(tmp_path / str(missing))
     volume = Volume(tmp_path)
     assert len(volume.levels) == 3
-    for mip in range(3):
+    for mip in {0, 1, 2} - {missing}:
         volume.mip = mip
-        if mip != missing:
-            assert (volume[...] == as_volume(data[mip], "zyx")).all()
-            continue
-        name = "zarr.json" if version == "0.5" else ".zarray"
-        with pytest.raises(MetadataError, match=f"{missing}/{name} is missing, though .* lists '{missing}'") as caught:
-            volume[...]
-        assert caught.value.key == str(missing)
-        assert str(tmp_path) in caught.value.url
+        assert (volume[...] == as_volume(data[mip], "zyx")).all()
+    name = "zarr.json" if version == "0.5" else ".zarray"
+    with pytest.raises(MetadataError, match=f"{missing}/{name} is missing, though .* lists '{missing}'") as caught:
+        volume.download((), mip=missing)
+    assert caught.value.key == str(missing)
+    assert str(tmp_path) in caught.value.url
     shutil.rmtree(tmp_path / str((missing + 1) % 3))
     shutil.rmtree(tmp_path / str((missing + 2) % 3))
     with pytest.raises(MetadataError, match="is missing"):
         Volume(tmp_path)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_nothing_is_said_of_where_a_missing_level_lies(tmp_path, missing):
+    image(tmp_path, "czyx", levels=2, scale=[[1, 4, 4, 4], [1, 8, 8, 8]])
+    shutil.rmtree(tmp_path / str(missing))
+    volume, other = Volume(tmp_path), 1 - missing
+    shape = volume.mip_shape(other)
+    for name in ("shape", "bounds", "resolution", "chunk_size", "encoding", "scale", "downsample_ratio"):
+        with pytest.raises(MetadataError, match=f"mip {missing} cannot be opened: {missing}/zarr.json is missing"):
+            getattr(volume, f"mip_{name}")(missing)
+    with pytest.raises(MetadataError, match="cannot be opened"):
+        volume.mip = missing
+    with pytest.raises(MetadataError, match="cannot be opened"):
+        volume.bbox_to_mip(Bbox((0, 0, 0), (1, 1, 1)), other, missing)
+    with pytest.raises(ScaleUnavailableError):
+        volume.mip = (1, 1, 1)
+    assert (volume.dtype, volume.num_channels) == (np.dtype("u2"), shape[3])
+    assert [volume.mip_key(mip) for mip in range(2)] == ["0", "1"]
+    assert [scale["size"] for scale in volume.info["scales"]] == [list(shape[:3])]
+    assert f"{missing}/zarr.json is missing" in volume._repr_html_()
+    assert "0 × 0 × 0" not in volume._repr_html_()
+    known, unknown = (summary(volume)["levels"][mip] for mip in (other, missing))
+    assert known["size"] == list(shape[:3])
+    assert known.keys() == unknown.keys()
+    assert {name for name, value in unknown.items() if value is not None} == {"mip", "key", "error"}
+
+
+def test_a_missing_level_that_is_asked_for(tmp_path):
+    image(tmp_path, levels=2)
+    shutil.rmtree(tmp_path / "1")
+    with pytest.raises(MetadataError, match="mip 1 cannot be opened"):
+        Volume(tmp_path, mip=1)
+    image(tmp_path / "other", levels=2)
+    shutil.rmtree(tmp_path / "other" / "0")
+    volume = Volume(tmp_path / "other")
+    assert "mip=0, dtype=uint16, cannot be opened: 0/zarr.json" in repr(volume)
+    with pytest.raises(MetadataError, match="mip 0 cannot be opened"):
+        volume.shape  # noqa: B018
+    volume.mip = 1
+    assert "shape=" in repr(volume)
 
 
 INCONSISTENT = {
@@ -415,9 +456,11 @@ def test_levels_of_inconsistent_scale(tmp_path, kind):
     assert any(message in error for error in errors), errors
     assert all("zarr.json" in error for error in errors)
     assert volume.levels[0].error is None
-    volume.mip = next(mip for mip, level in enumerate(volume.levels) if level.error)
+    wrong = next(mip for mip, level in enumerate(volume.levels) if level.error)
     with pytest.raises(MetadataError):
-        volume[...]
+        volume.download((), mip=wrong)
+    with pytest.raises(MetadataError):
+        Volume(tmp_path, mip=wrong)
 
 
 def test_levels_rounded_in_any_way_are_consistent(tmp_path):

@@ -58,6 +58,6 @@ def lines(found: Examination) -> Iterator[str]:
     none = "none" if found.no_dataset in said else f"none: {found.no_dataset}"
     yield f"{'dataset':12} {found.format or none}"
     for mip, level in enumerate(found.levels):
-        size = " x ".join(map(str, level["size"]))
-        yield f"  mip {mip}: {level['key']}, {size}, {level['error'] or level['encoding']}"
+        size = "" if level["size"] is None else " x ".join(map(str, level["size"])) + ", "
+        yield f"  mip {mip}: {level['key']}, {size}{level['error'] or level['encoding']}"
     yield from (f"advice: {text}" for text in found.advice)

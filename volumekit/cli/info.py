@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from volumekit.model.level import Level
     from volumekit.volume.volume import Volume
 
+_PLACES = ("size", "resolution", "voxel_offset", "chunk_size", "sharded", "shard_size", "encoding")
+"""What is null in JSON where a level cannot be opened."""
 HEADER = ("mip", "key", "size", "voxel size (nm)", "chunk", "encoding", "bounds")
 
 
@@ -40,6 +42,8 @@ def summary(volume: Volume) -> dict[str, Any]:
 
 
 def _level(mip: int, level: Level) -> dict[str, Any]:
+    if not level.placed:
+        return {"mip": mip, "key": level.key, **dict.fromkeys(_PLACES), "error": level.error}
     return {
         "mip": mip,
         "key": level.key,

@@ -120,6 +120,11 @@ class Level:
         return x, y, z, self.channels
 
     @functools.cached_property
+    def placed(self) -> bool:
+        """Whether it is known where the level's voxels lie; of one that cannot be opened, it may not be."""
+        return self.error is None or all(self.shape)
+
+    @functools.cached_property
     def cell(self) -> tuple[int, int, int, int]:
         """Shape of the largest chunk there is: a chunk ends where the level ends."""
         x, y, z, c = (min(a, b) for a, b in zip(self.chunk, self.shape, strict=True))

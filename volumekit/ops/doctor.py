@@ -142,6 +142,8 @@ def _look(found: Examination, probes: Probes, place: URL, options: Mapping[str, 
 
 
 def _level(level: Level) -> dict[str, Any]:
+    if not level.placed:
+        return {"key": level.key, **dict.fromkeys(("size", "chunk", "encoding")), "error": level.error}
     size, chunk = list(level.shape[:3]), list(level.chunk[:3])
     return {"key": level.key, "size": size, "chunk": chunk, "encoding": level.codec.name, "error": level.error}
 

@@ -22,6 +22,7 @@ from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.formats.base import Format
+    from volumekit.model.level import Level
     from volumekit.ops.pyramid import Factor
 
 
@@ -103,16 +104,16 @@ def _grow_image(
         documents = with_coarser_datasets(fmt, first, steps, **how)
     else:
         documents = with_coarser(fmt, first, steps, **how)
-    drafts = tuple(parsed(type(fmt), documents, choices) for choices in _positions(fmt))
+    drafts = tuple(parsed(type(fmt), documents, choices) for choices in _positions(fmt, fmt.levels[first]))
     keys = [level.key for level in drafts[0].levels[first + 1 :]]
     remove = [*dict.fromkeys([*keys, *(volume.levels[mip].key for mip in old)])]
     return Growth(volume.cloudpath, drafts, tuple(range(first, first + len(steps) + 1)), keys, remove)
 
 
-def _positions(fmt: OmeZarr | N5) -> Iterator[bytes]:
+def _positions(fmt: OmeZarr | N5, level: Level) -> Iterator[bytes]:
     """Yield choices that lead to every position on the further axes of an image, the current ones first."""
     chosen = json.loads(fmt.choices or b"{}")
-    axes = [axis for axis in fmt.axes(fmt.levels[0]) if axis.position is not None]
+    axes = [axis for axis in fmt.axes(level) if axis.position is not None]
     here = tuple(axis.position for axis in axes)
     every = itertools.product(*(range(axis.extent) for axis in axes))
     for places in (here, *(places for places in every if places != here)):

@@ -38,8 +38,9 @@ def index(datasets: Iterable[Dataset], base: str) -> Document:
 def _row(dataset: Dataset, base: str) -> str:
     volume, name = dataset.volume, quote(dataset.name)
     title, links = html.escape(dataset.name), html.escape(f"{base}/{name}", quote=True)
-    size = " × ".join(f"{n:,}" for n in volume.levels[0].shape[:3])
-    voxel = " × ".join(f"{n:g}" for n in volume.levels[0].resolution)
+    finest = next((level for level in volume.levels if level.placed), volume.levels[0])
+    size = " × ".join(f"{n:,}" for n in finest.shape[:3])
+    voxel = " × ".join(f"{n:g}" for n in finest.resolution)
     page = html.escape(f"{base}/-/view/{name}", quote=True)
     view = f"<a href='{page}'>view</a> " if find_spec("neuroglancer") else ""
     picture = html.escape(f"{base}/-/thumbnail/{name}.png", quote=True)

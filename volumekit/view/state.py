@@ -79,7 +79,7 @@ def viewer_state(shown: Sequence[Shown]) -> dict[str, Any]:
     dict
         As Neuroglancer's pages take it behind ``#!``.
     """
-    finest = shown[0].volume.levels[0]
+    finest = _finest(shown[0].volume)
     extents = _extents(finest)
     return {
         "dimensions": {axis: [size * _NM, "m"] for axis, size in zip("xyz", finest.resolution, strict=True)},
@@ -102,10 +102,15 @@ def fitting_scale(volume: Volume, page: tuple[int, int] = PAGE) -> float:
     page : tuple of int
         Width and height of the page in pixels.
     """
-    finest = volume.levels[0]
+    finest = _finest(volume)
     x, y, z = _extents(finest)
     width, height = (max(side - margin, side // 4) / 2 for side, margin in zip(page, MARGINS, strict=True))
     return max(max(u / width, v / height) for u, v in ((x, y), (x, z), (z, y))) / min(finest.resolution)
+
+
+def _finest(volume: Volume) -> Level:
+    """Return the finest level that is known where it lies."""
+    return next((level for level in volume.levels if level.placed), volume.levels[0])
 
 
 def _extents(level: Level) -> list[float]:

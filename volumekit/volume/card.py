@@ -35,7 +35,9 @@ def image_tag(picture: Any) -> str:
 def card(volume: Volume) -> str:
     """Return the card: bounds, levels, encoding, and a small picture where one is cheap."""
     head = f"<b>{html.escape(volume.cloudpath)}</b>"
-    kind = f"{volume.layer_type}, {volume.dtype}, {volume.num_channels} channel(s), {volume.bounds!r}"
+    level = volume.levels[volume.mip]
+    where = repr(level.bounds) if level.placed else f"mip {volume.mip} cannot be opened"
+    kind = f"{volume.layer_type}, {volume.dtype}, {volume.num_channels} channel(s), {where}"
     picture = thumbnail(volume)
     image = f"<td>{image_tag(picture)}</td>" if picture is not None else ""
     return (
@@ -48,18 +50,25 @@ def _levels(volume: Volume) -> str:
     names = ("mip", "key", "size", "voxel (nm)", "chunk", "chunks", "encoding")
     rows = ["<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
     for mip, level in enumerate(volume.levels):
-        counts = _counts(level)
         cells = (
             f"<b>{mip}</b>" if mip == volume.mip else str(mip),
             html.escape(level.key),
-            " × ".join(f"{n:,}" for n in level.shape[:3]),
-            " × ".join(f"{n:g}" for n in level.resolution),
-            " × ".join(str(n) for n in level.chunk[:3]),
-            f"{' × '.join(f'{n:,}' for n in counts)} = {math.prod(counts):,}",
+            *(_sizes(level) if level.placed else "––––"),
             html.escape(level.error or level.codec.name) + (", sharded" if level.sharding else ""),
         )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table>{''.join(rows)}</table>"
+
+
+def _sizes(level: Level) -> tuple[str, ...]:
+    """Return size, voxel size, chunk and number of chunks, for people."""
+    counts = _counts(level)
+    return (
+        " × ".join(f"{n:,}" for n in level.shape[:3]),
+        " × ".join(f"{n:g}" for n in level.resolution),
+        " × ".join(str(n) for n in level.chunk[:3]),
+        f"{' × '.join(f'{n:,}' for n in counts)} = {math.prod(counts):,}",
+    )
 
 
 def _counts(level: Level) -> list[int]:
@@ -69,7 +78,9 @@ def _counts(level: Level) -> list[int]:
 
 def _grid(volume: Volume) -> str:
     """Return a drawing of the chunks of the current mip."""
-    level = volume._level()
+    level = volume.levels[volume.mip]
+    if not level.placed:
+        return ""
     lengths = [n * size for n, size in zip(level.shape, level.resolution, strict=False)]
     return f"{grid_svg(lengths, _counts(level))}<br><small>chunks of mip {volume.mip}</small>"
 

@@ -31,11 +31,20 @@ class Member(Generic[T]):
         How to tell it from a level.
     text : str
         What it is.
+    always : bool
+        Whether it is known of levels that cannot be opened, too; of other things, `Volume.levels` tells why they are
+        not known, and asking for them is a `MetadataError`.
     """
 
-    def __init__(self, tell: Callable[[Level], T], text: str) -> None:
-        self._tell, self._text = tell, text
+    def __init__(self, tell: Callable[[Level], T], text: str, *, always: bool = False) -> None:
+        self._tell, self._text, self._always = tell, text, always
         self.__doc__ = f"{text} Of the current mip."
+
+    def of(self, volume: Geometry, mip: int | None = None) -> T:
+        """Tell it of a mip, by default of the current one."""
+        if self._always:
+            return self._tell(volume.levels[volume.mip if mip is None else mip])
+        return self._tell(volume._level(mip))
 
     @overload
     def __get__(self, volume: None, owner: type) -> Self: ...
@@ -44,7 +53,7 @@ class Member(Generic[T]):
     def __get__(self, volume: Geometry, owner: type) -> T: ...
 
     def __get__(self, volume: Geometry | None, owner: type) -> Self | T:
-        return self if volume is None else self._tell(volume._level())
+        return self if volume is None else self.of(volume)
 
     def __set__(self, volume: Geometry, value: Any) -> None:
         raise AttributeError("edit `info` instead, or assign `mip`")
@@ -52,8 +61,8 @@ class Member(Generic[T]):
     def any_mip(self) -> Callable[[Geometry, Any], T]:
         """Return the method that tells it of any mip."""
 
-        def of(self: Geometry, mip: Any, tell: Callable[[Level], T] = self._tell) -> T:
-            return tell(self._level(self.to_mip(mip)))
+        def of(self: Geometry, mip: Any, member: Member[T] = self) -> T:
+            return member.of(self, self.to_mip(mip))
 
         of.__doc__ = f"{self._text} Of any mip, by number or by voxel size."
         return of
@@ -74,7 +83,7 @@ def _scaled(point: Any, source: Level, target: Level) -> list[Fraction]:
 class Geometry(State):
     """Mips, and what each has."""
 
-    key = Member(lambda level: level.key, "Name of the level's folder.")
+    key = Member(lambda level: level.key, "Name of the level's folder.", always=True)
     bounds = Member(lambda level: level.bounds, "Voxels of the level, half-open.")
     shape = Member(lambda level: level.shape, "Shape, (x, y, z, channel).")
     volume_size = Member(lambda level: Vec(*level.shape[:3]), "Extent in voxels, (x, y, z).")
@@ -84,9 +93,9 @@ class Geometry(State):
     underlying = Member(lambda level: Vec(*level.chunk[:3]), "Extent of a chunk, (x, y, z).")
     encoding = Member(lambda level: level.codec.name, "How chunks are encoded.")
     chunks = Member(lambda level: level.chunk, "Shape of a chunk, (x, y, z, channel).")
-    dtype = Member(lambda level: level.dtype, "Data type.")
-    data_type = Member(lambda level: level.dtype.name, "Name of the data type.")
-    num_channels = Member(lambda level: level.channels, "Number of channels.")
+    dtype = Member(lambda level: level.dtype, "Data type.", always=True)
+    data_type = Member(lambda level: level.dtype.name, "Name of the data type.", always=True)
+    num_channels = Member(lambda level: level.channels, "Number of channels.", always=True)
 
     mip_key = key.any_mip()
     mip_bounds = bounds.any_mip()
@@ -111,12 +120,17 @@ class Geometry(State):
 
     @property
     def mip(self) -> int:
-        """The current mip; assign a number or a resolution."""
+        """The current mip; assign a number or a resolution.
+
+        Assigning one that cannot be opened, such as one whose metadata are missing, is a `MetadataError`.
+        """
         return self._mip
 
     @mip.setter
     def mip(self, mip: Any) -> None:
-        self._mip = self.to_mip(mip)
+        number = self.to_mip(mip)
+        self._level(number)
+        self._mip = number
 
     def to_mip(self, mip: Any) -> int:
         """Return the number of a mip.
@@ -143,10 +157,11 @@ class Geometry(State):
         return number % count
 
     def _mip_of_resolution(self, resolution: list[Any]) -> int:
-        for number, level in enumerate(self.levels):
+        placed = {number: level for number, level in enumerate(self.levels) if level.placed}
+        for number, level in placed.items():
             if list(level.resolution) == resolution:
                 return number
-        known = ", ".join(str(list(level.resolution)) for level in self.levels)
+        known = ", ".join(str(list(level.resolution)) for level in placed.values())
         raise ScaleUnavailableError(f"no mip of {resolution} nm; there are {known}", url=str(self._url))
 
     @property
@@ -156,8 +171,14 @@ class Geometry(State):
 
     @property
     def available_resolutions(self) -> list[Vec]:
-        """Voxel sizes of all mips, in nm."""
-        return [_vec(level.resolution) for level in self.levels]
+        """Voxel sizes of all mips, in nm.
+
+        Raises
+        ------
+        MetadataError
+            If that of one of them is not known.
+        """
+        return [self.mip_resolution(mip) for mip in self.available_mips]
 
     @property
     def layer_type(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import ReadOnlyError
 from volumekit.formats.precomputed import Precomputed, create_info, create_sharding
@@ -19,6 +19,9 @@ from volumekit.volume.geometry import Geometry
 from volumekit.volume.listing import list_label
 from volumekit.volume.source import open_source, read_format, remembered
 
+if TYPE_CHECKING:
+    from volumekit.model.level import Level
+
 
 class Metadata(Geometry):
     """Info and provenance of a volume."""
@@ -30,7 +33,10 @@ class Metadata(Geometry):
 
     @property
     def info(self) -> dict[str, Any]:
-        """The info: live where the format is precomputed, an equivalent copy for other formats."""
+        """The info: live where the format is precomputed, an equivalent copy for other formats.
+
+        The copy leaves out levels that cannot be opened.
+        """
         if isinstance(self._format, Precomputed):
             return self._format.info
         return self._equivalent_info()
@@ -46,24 +52,12 @@ class Metadata(Geometry):
 
     def _equivalent_info(self) -> dict[str, Any]:
         levels = self._format.levels
-        scales = [
-            make_scale(
-                key=level.key,
-                size=level.shape[:3],
-                offset=level.offset,
-                resolution=level.resolution,
-                chunk_size=level.chunk[:3],
-                encoding="raw",
-                block_size=(8, 8, 8),
-            )
-            for level in levels
-        ]
         return {
             "@type": "neuroglancer_multiscale_volume",
             "type": self.layer_type,
             "data_type": levels[0].dtype.name,
             "num_channels": levels[0].channels,
-            "scales": scales,
+            "scales": [_equivalent_scale(level) for level in levels if level.placed],
         }
 
     @property
@@ -75,11 +69,12 @@ class Metadata(Geometry):
     @property
     def scale(self) -> dict[str, Any]:
         """The current mip's entry of ``scales``."""
-        return self.scales[self._mip]
+        return self.mip_scale(self._mip)
 
     def mip_scale(self, mip: Any) -> dict[str, Any]:
         """Return a mip's entry of ``scales``."""
-        return self.scales[self.to_mip(mip)]
+        number = self.to_mip(mip)
+        return self.scales[number] if isinstance(self._format, Precomputed) else _equivalent_scale(self._level(number))
 
     create_new_info = staticmethod(create_info)
     create_sharding = staticmethod(create_sharding)
@@ -291,3 +286,16 @@ class Metadata(Geometry):
         self._parsed = self._provenance = None
         self._mip = min(self._mip, len(self._format.levels) - 1)
         self._forget()
+
+
+def _equivalent_scale(level: Level) -> dict[str, Any]:
+    """Return what an info would say of a level of another format."""
+    return make_scale(
+        key=level.key,
+        size=level.shape[:3],
+        offset=level.offset,
+        resolution=level.resolution,
+        chunk_size=level.chunk[:3],
+        encoding="raw",
+        block_size=(8, 8, 8),
+    )

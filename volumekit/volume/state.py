@@ -17,7 +17,7 @@ from volumekit.cache.options import Cache, folder_of
 from volumekit.engine.array import LevelArray
 from volumekit.engine.mirrored import MirroredArray, is_mirrored
 from volumekit.engine.options import IOOptions
-from volumekit.errors import OptionError, ReadOnlyError, ScaleUnavailableError
+from volumekit.errors import MetadataError, OptionError, ReadOnlyError, ScaleUnavailableError
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import Precomputed
 from volumekit.model.level import Level
@@ -188,10 +188,14 @@ class State:
         self._sources: dict[int, Source] = {}
 
     def _level(self, mip: int | None = None) -> Level:
+        """Return a level that is at least known in all but its chunks."""
         number, levels = self._mip if mip is None else mip, self.levels
         if number >= len(levels):
             raise ScaleUnavailableError(f"mip {number} was removed from the info", url=str(self._url))
-        return levels[number]
+        level = levels[number]
+        if not level.placed:
+            raise MetadataError(f"mip {number} cannot be opened: {level.error}", url=str(self._url), key=level.key)
+        return level
 
     def array(self, mip: int | None = None, *, fill_missing: bool | None = None) -> LevelArray:
         """Return one level as the engine sees it.

@@ -99,7 +99,7 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
     InvalidURLError, UnknownProtocolError, MissingExtraError, DatasetNotFoundError, PermissionDeniedError
         If it cannot be opened; each says what to do.
     MetadataError
-        If its metadata is damaged.
+        If its metadata is damaged, or that of the ``mip`` asked for; where mip 0 is, the others can be opened.
     ScaleUnavailableError
         If there is no such mip.
 
@@ -157,8 +157,9 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         )
         asked = resolve(url, format)
         self._open(asked, copy.deepcopy(dict(info)) if isinstance(info, Mapping) else info)
-        self._mip = 0
         self._mip = self.to_mip(mip)
+        if self._mip:
+            self._level()
         if provenance is not None:
             self._provenance = Provenance.from_json(provenance)
 
@@ -310,9 +311,11 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         return self
 
     def __repr__(self) -> str:
-        level = self._level()
+        level, head = self.levels[self._mip], f"Volume({without_passwords(str(self._url))!r}, mip={self._mip}, "
+        if not level.placed:
+            return f"{head}dtype={level.dtype}, cannot be opened: {level.error})"
         return (
-            f"Volume({without_passwords(str(self._url))!r}, mip={self._mip}, shape={level.shape}, dtype={level.dtype}, "
+            f"{head}shape={level.shape}, dtype={level.dtype}, "
             f"bounds={level.bounds!r}, resolution={list(level.resolution)} nm, encoding={level.codec.name})"
         )
 

@@ -148,14 +148,14 @@ def _sharding(array: StoredArray, roles: Roles) -> Sharding | None:
     return Sharding(container.kind, container.parameters, (x, y, z))
 
 
-def broken(path: str, problem: str, dtype: np.dtype[Any]) -> Level:
-    """Return a level that cannot be opened, and says why."""
+def broken(path: str, problem: str, dtype: np.dtype[Any], channels: int) -> Level:
+    """Return a level that cannot be opened, and says why; data type and channels are those of the others."""
     return Level(
         key=path.rstrip("/") or ROOT,
         bounds=Bbox((0, 0, 0), (0, 0, 0)),
-        chunk=(1, 1, 1, 1),
+        chunk=(1, 1, 1, channels),
         dtype=dtype,
-        channels=1,
+        channels=channels,
         resolution=(1.0, 1.0, 1.0),
         codec=CodecSpec("raw"),
         error=problem,

@@ -209,7 +209,8 @@ class Pyramid:
             except MetadataError as error:
                 problem = error
         assert problem is not None
-        return broken(f"{self._group.path}{dataset.path}", problem.message, np.dtype(self._first.dtype))
+        channels = self._roles.four(self._first.shape)[CHANNEL]
+        return broken(f"{self._group.path}{dataset.path}", problem.message, np.dtype(self._first.dtype), channels)
 
     def _scaled(self, number: int, dataset: Dataset, array: StoredArray) -> Scaled:
         """Return where a level lies, checked."""
