@@ -38,10 +38,6 @@ def figures_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
 
 
-NEEDS = {"docs/pipelines.md": ("joblib", "distributed")}
-"""What a page shows beside volumekit."""
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a stack of images, large enough for the examples."""
@@ -56,8 +52,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_runs(page: str, folder: Path) -> None:
-    for module in NEEDS.get(page, ()):
-        pytest.importorskip(module)
     blocks = BLOCK.findall((ROOT / page).read_text())
     assert blocks
     names: dict[str, object] = {"__name__": "docs"}

@@ -5,7 +5,6 @@ python -m benchmarks.campaigns.codec_mutations --count 2000 --seed 1
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.campaigns.mutants import ROOT, poison, report
+from benchmarks.campaigns.mutants import ROOT, command, poison
 from volumekit.codecs import CODECS, get_codec
 from volumekit.codecs.base import Codec
 from volumekit.codecs.compression import SUFFIXES, compress, decompress
@@ -176,16 +175,5 @@ def _damage(data: bytearray, random: np.random.Generator) -> None:
             data[start : start + 1] = bytes([(data[start] if data else 0) ^ 1 << int(random.integers(8))])
 
 
-def main() -> int:
-    """Run a campaign and print a table; the exit code is 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=2000, help="mutants per subject")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="subjects whose name holds this")
-    options = parser.parse_args()
-    names = [subject.name for subject in subjects() if options.only in subject.name]
-    return report("benchmarks.campaigns.codec_mutations", names, options.count, options.seed)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("benchmarks.campaigns.codec_mutations", __doc__))

@@ -6,6 +6,7 @@ tells what it tries before it does, and is started again behind whatever ends it
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import faulthandler
 import json
@@ -187,6 +188,17 @@ def poison(byte: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_PERTURB, byte)
+
+
+def command(module: str, about: str | None) -> int:
+    """Run a campaign from the command line and print a table; 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("--count", type=int, default=2000, help="mutants per subject")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="subjects whose name holds this")
+    options = parser.parse_args()
+    names = [subject.name for subject in import_module(module).subjects() if options.only in subject.name]
+    return report(module, names, options.count, options.seed)
 
 
 def report(module: str, names: Sequence[str], count: int, seed: int) -> int:

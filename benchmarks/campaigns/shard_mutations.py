@@ -5,7 +5,6 @@ python -m benchmarks.campaigns.shard_mutations --count 2000 --seed 1
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.campaigns.codec_mutations import mutate
-from benchmarks.campaigns.mutants import report
+from benchmarks.campaigns.mutants import command
 from volumekit.codecs import CODECS
 
 SHAPE = (40, 32, 24)
@@ -146,16 +145,5 @@ def damage(shard: bytes, random: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
-def main() -> int:
-    """Run a campaign and print a table; the exit code is 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=2000, help="mutants per subject")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="subjects whose name holds this")
-    options = parser.parse_args()
-    names = [subject.name for subject in subjects() if options.only in subject.name]
-    return report("benchmarks.campaigns.shard_mutations", names, options.count, options.seed)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("benchmarks.campaigns.shard_mutations", __doc__))

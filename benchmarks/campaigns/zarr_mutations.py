@@ -5,7 +5,6 @@ python -m benchmarks.campaigns.zarr_mutations --count 2000 --seed 1
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.campaigns.codec_mutations import mutate
-from benchmarks.campaigns.mutants import report
+from benchmarks.campaigns.mutants import command
 
 SHAPE = (20, 18, 14)
 CHUNK = (8, 8, 8)
@@ -306,16 +305,5 @@ def _corner(volume: Any) -> Any:
     return tuple(slice(a, a + min(n, 9)) for a, n in zip(low, volume.shape[:3], strict=True))
 
 
-def main() -> int:
-    """Run a campaign and print a table; the exit code is 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=2000, help="mutants per subject")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="subjects whose name holds this")
-    options = parser.parse_args()
-    names = [subject.name for subject in subjects() if options.only in subject.name]
-    return report("benchmarks.campaigns.zarr_mutations", names, options.count, options.seed)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("benchmarks.campaigns.zarr_mutations", __doc__))

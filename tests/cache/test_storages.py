@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from fsspec.implementations.dirfs import DirFileSystem
 
@@ -208,7 +209,6 @@ def test_a_server_that_dies_while_it_is_read(web, served, tmp_path, voxels):
 
 def test_image_stacks(tmp_path):
     """Pages of a multi-page TIFF cannot be read apart from it: they are not kept."""
-    tifffile = pytest.importorskip("tifffile")
     planes = np.random.default_rng(1).integers(0, 255, (5, 20, 30), np.uint8)
     tifffile.imwrite(tmp_path / "stack.tif", planes)
     volume = Volume(tmp_path / "stack.tif", cache=tmp_path / "cache")

@@ -1,14 +1,13 @@
 import itertools
 import struct
 
+import compresso
 import numpy as np
 import pytest
 
 from volumekit.codecs.compresso import Compresso
 from volumekit.errors import CorruptChunkError, UnsupportedError
 from volumekit.testing.codecs import CodecConformance
-
-compresso = pytest.importorskip("compresso")
 
 SHAPE = (21, 14, 9, 1)
 U4 = np.dtype("u4")

@@ -1,5 +1,6 @@
 import struct
 
+import crackle
 import google_crc32c
 import numpy as np
 import pytest
@@ -7,8 +8,6 @@ import pytest
 from volumekit.codecs.crackle import Crackle
 from volumekit.errors import CorruptChunkError
 from volumekit.testing.codecs import CodecConformance
-
-crackle = pytest.importorskip("crackle")
 
 SHAPE = (21, 14, 9, 1)
 U4 = np.dtype("u4")

@@ -1,6 +1,7 @@
 import _ctypes
 import tracemalloc
 
+import fpzip
 import numpy as np
 import pytest
 
@@ -9,8 +10,6 @@ from volumekit.codecs.fpzip import Fpzip
 from volumekit.codecs.kempressed import Kempressed
 from volumekit.errors import CorruptChunkError, MetadataError, UnsupportedError
 from volumekit.testing.codecs import CodecConformance
-
-fpzip = pytest.importorskip("fpzip")
 
 
 class TestFpzip(CodecConformance):

@@ -7,13 +7,12 @@ from importlib.metadata import entry_points
 import numcodecs
 import numpy as np
 import pytest
+import zarr
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.codecs.zarr_chunks import NAMES
 from volumekit.errors import CorruptChunkError, MetadataError, ShapeError, UnsupportedError
 from volumekit.model.level import CodecSpec
-
-zarr = pytest.importorskip("zarr")
 
 BLOCK = {"compressed_segmentation_block_size": [8, 8, 4]}
 CASES = [

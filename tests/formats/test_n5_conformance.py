@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numcodecs
 
+from tests.formats.levels import levels_of
 from volumekit.formats.n5.create import create_n5
-from volumekit.formats.zarr.create import describe_levels
 from volumekit.testing.datasets import cells
 from volumekit.testing.formats import FormatConformance
 
@@ -32,16 +32,7 @@ class N5Conformance(FormatConformance):
         return data
 
     def create(self, layout):
-        levels = describe_levels(
-            layout.shape,
-            layout.dtype,
-            channels=layout.channels,
-            resolution=(4, 4, 40),
-            offset=layout.offset,
-            chunk_size=layout.chunk,
-            max_mip=self.mips,
-        )
-        return create_n5(levels, compressor=self.compressor)
+        return create_n5(levels_of(layout, self.mips), compressor=self.compressor)
 
     def reference(self, layout, voxels):
         fmt = self.create(layout)

@@ -8,8 +8,9 @@ import zarr
 from numcodecs import LZ4
 from zarr.storage import MemoryStore
 
+from tests.formats.levels import levels_of
 from tests.storage.zarr_shard_oracle import TensorStoreZarrShards
-from volumekit.formats.zarr.create import create_ome_zarr, create_zarr, describe_levels
+from volumekit.formats.zarr.create import create_ome_zarr, create_zarr
 from volumekit.formats.zarr.layout import Layout as ZarrLayout
 from volumekit.model.url import parse_url
 from volumekit.storage import open_store
@@ -55,15 +56,7 @@ class ZarrConformance(FormatConformance):
         return TensorStoreZarrShards(store, container.parameters["names"], container.parameters["index"])
 
     def levels(self, layout):
-        return describe_levels(
-            layout.shape,
-            layout.dtype,
-            channels=layout.channels,
-            resolution=(4, 4, 40),
-            offset=layout.offset,
-            chunk_size=layout.chunk,
-            max_mip=self.mips,
-        )
+        return levels_of(layout, self.mips)
 
     def create(self, layout):
         return create_zarr(self.levels(layout)[0], self.layout_of(layout))

@@ -202,7 +202,6 @@ def test_filters_of_zarr_v2(tmp_path, name):
 @pytest.mark.parametrize("order", "CF")
 @pytest.mark.parametrize("codec", ["zfpy", "pcodec"])
 def test_packers_of_zarr_v2(tmp_path, codec, order):
-    pytest.importorskip(codec)
     made = numcodecs.get_codec({"id": codec, **({"mode": 4, "tolerance": -1} if codec == "zfpy" else {})})
     for dtype in ("float32", "float64", "int32"):
         data = voxels(dtype)[..., 0].T
@@ -283,7 +282,6 @@ def test_filters_of_zarr_v3(tmp_path, name, shards):
 @pytest.mark.parametrize("shards", [None, SHARD[::-1]], ids=["plain", "sharded"])
 @pytest.mark.parametrize("name", ["zfpy", "pcodec"])
 def test_packers_of_zarr_v3(tmp_path, name, shards):
-    pytest.importorskip(name)
     serializer = extra.ZFPY(mode=4, tolerance=-1) if name == "zfpy" else extra.PCodec(level=1)
     for dtype in ("float32", "float64", "int32"):
         data = voxels(dtype)[..., 0].T

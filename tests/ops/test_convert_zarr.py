@@ -10,6 +10,7 @@ import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
+from tests.ops.levels import HOW, SHAPE, same_levels, sample
 from volumekit import Volume, convert, downsample
 from volumekit.cli.main import run
 from volumekit.errors import OptionError, ReadOnlyError, TargetExistsError, UnsupportedError
@@ -17,33 +18,10 @@ from volumekit.formats.zarr.layout import COMPRESSORS
 from volumekit.ops.ladder import PROGRAM_BYTES
 from volumekit.ops.runners import Stopped
 
-SHAPE = (45, 38, 21)
-HOW = {"chunk_size": 8, "mips": 2, "progress": False, "voxel_size": (4, 4, 40)}
 LAYOUTS = {
     "v3": {}, "v2": {"zarr_version": 2}, "sharded": {"shard": (16, 24, 8)},
     "blosc": {"zarr_version": 2, "compressor": "blosc:zstd:5"}, "none": {"compressor": "none"},
 }  # fmt: skip
-
-
-def sample(channels=1, dtype="uint16"):
-    shape = (*SHAPE, channels) if channels > 1 else SHAPE
-    values = np.random.default_rng(7).integers(0, 200, shape).astype(dtype)
-    values[:16, :16] = 0
-    return values
-
-
-@pytest.fixture(params=[1, 3])
-def twin(request, tmp_path):
-    """A volume with levels, precomputed: what all others must equal."""
-    return convert(sample(request.param), tmp_path / "twin", offset=(5, -3, 7), **HOW)
-
-
-def same_levels(volume, twin):
-    assert [level.shape for level in volume.levels] == [level.shape for level in twin.levels]
-    for mip in twin.available_mips:
-        assert volume.mip_bounds(mip) == twin.mip_bounds(mip)
-        assert volume.mip_resolution(mip).tolist() == twin.mip_resolution(mip).tolist()
-        np.testing.assert_array_equal(volume.download((), mip), twin.download((), mip))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import distributed
 import numpy as np
 import pytest
 
@@ -16,8 +17,6 @@ from volumekit.cli.main import run
 from volumekit.errors import OptionError
 from volumekit.ops.ladder import PROGRAM_BYTES
 from volumekit.ops.runners import Dask
-
-distributed = pytest.importorskip("distributed", reason="install volumekit[dask]")
 
 FEW = PROGRAM_BYTES + (2 << 20)
 HOW = {"mips": 1, "chunk_size": 16, "memory": FEW, "progress": False}

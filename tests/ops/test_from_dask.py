@@ -4,6 +4,7 @@ import itertools
 
 import dask
 import dask.array as da
+import distributed
 import numpy as np
 import pytest
 from dask.delayed import Delayed
@@ -83,7 +84,6 @@ def test_schedulers(tmp_path, scheduler):
 
 
 def test_distributed(tmp_path):
-    distributed = pytest.importorskip("distributed")
     array = voxels()
     with (
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,

@@ -10,14 +10,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import tensorstore as ts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volumekit import compiled
 from volumekit.errors import CastError, OptionError, ShapeError, UnsupportedError
 from volumekit.ops.kernels import METHODS, downsample
-
-pytest.importorskip("numba")
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]
@@ -141,7 +140,6 @@ def tensorstore_is_right(size, factor, origin):
 )
 @settings(max_examples=25, deadline=None)
 def test_equals_tensorstore(name, method, data, shape, factor, origin, order, seed):
-    ts = pytest.importorskip("tensorstore")
     axes = zip(shape, factor, origin, strict=False)
     origin = tuple(o if tensorstore_is_right(n, f, o) else 0 for n, f, o in axes)
     array = random(shape, data.draw(st.sampled_from(types(name, method))), seed, order=order)
@@ -153,7 +151,6 @@ def test_equals_tensorstore(name, method, data, shape, factor, origin, order, se
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_nearest_is_stride_where_the_origin_is_on_a_multiple(name):
-    ts = pytest.importorskip("tensorstore")
     array = random((9, 8, 7, 1), "uint16", 0)
     source = ts.array(array).translate_to[-4, 6, 0, 0]
     with backend(name):

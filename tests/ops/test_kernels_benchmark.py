@@ -23,7 +23,6 @@ def test_without_the_peer(monkeypatch):
 
 @pytest.mark.peers
 def test_the_peer_does_the_same():
-    pytest.importorskip("tinybrain")
     array = kernels.segmentation(kernels.TINY)
     [theirs] = kernels.peer("mode")(array, factor=(2, 2, 1), num_mips=1)
     ours = downsample(array, (2, 2, 1), method="mode")

@@ -101,7 +101,6 @@ def test_blocks_with_neighbours_equal_the_whole(data):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "int64", "float16", "float32"])
 def test_both_implementations_agree_and_stay_in_range(dtype):
-    pytest.importorskip("numba")
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(0)
     info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)

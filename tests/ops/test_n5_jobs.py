@@ -10,34 +10,11 @@ import pytest
 import tensorstore as ts
 
 from tests.formats.n5_pyramids import PYRAMIDS, plant
+from tests.ops.levels import HOW, same_levels, sample
 from volumekit import Volume, convert, downsample
 from volumekit.cli.main import run
 from volumekit.errors import ReadOnlyError, TargetExistsError, UnsupportedError
 from volumekit.testing.servers import WebServer
-
-SHAPE = (45, 38, 21)
-HOW = {"chunk_size": 8, "mips": 2, "progress": False, "voxel_size": (4, 4, 40)}
-
-
-def sample(channels=1, dtype="uint16"):
-    shape = (*SHAPE, channels) if channels > 1 else SHAPE
-    values = np.random.default_rng(7).integers(0, 200, shape).astype(dtype)
-    values[:16, :16] = 0
-    return values
-
-
-@pytest.fixture(params=[1, 3])
-def twin(request, tmp_path):
-    """A volume with levels, precomputed: what all others must equal."""
-    return convert(sample(request.param), tmp_path / "twin", offset=(5, -3, 7), **HOW)
-
-
-def same_levels(volume, twin):
-    assert [level.shape for level in volume.levels] == [level.shape for level in twin.levels]
-    for mip in twin.available_mips:
-        assert volume.mip_bounds(mip) == twin.mip_bounds(mip)
-        assert volume.mip_resolution(mip).tolist() == twin.mip_resolution(mip).tolist()
-        np.testing.assert_array_equal(volume.download((), mip), twin.download((), mip))
 
 
 @pytest.mark.parametrize("compressor", [None, "zstd", "lz4"])

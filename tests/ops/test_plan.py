@@ -112,16 +112,21 @@ def check_sufficient(plan: Plan) -> None:
                 assert source.contains_bbox(Bbox(low, high).intersection(base))
 
 
+ANY = {
+    "low": st.tuples(*[st.integers(-50, 50)] * 3),
+    "size": st.tuples(*[st.integers(1, 120)] * 3),
+    "chunk": st.tuples(*[st.integers(1, 9)] * 3),
+    "factor": st.tuples(*[st.integers(1, 3)] * 3),
+    "copies": st.booleans(),
+    "scale": st.floats(0.001, 1.5),
+}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    low=st.tuples(*[st.integers(-50, 50)] * 3),
-    size=st.tuples(*[st.integers(1, 120)] * 3),
-    chunk=st.tuples(*[st.integers(1, 9)] * 3),
-    factor=st.tuples(*[st.integers(1, 3)] * 3),
+    **ANY,
     mips=st.integers(0, 3),
-    copies=st.booleans(),
     halo=st.sampled_from([0, 2]),
-    scale=st.floats(0.001, 1.5),
     rows=st.none() | st.builds(Rows, st.integers(-9, 9), st.integers(1, 9)),
 )
 def test_any_plan_is_complete_and_within_memory(low, size, chunk, factor, mips, copies, halo, scale, rows):
@@ -165,13 +170,8 @@ def check_strips(plan: Plan, rows) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    low=st.tuples(*[st.integers(-50, 50)] * 3),
-    size=st.tuples(*[st.integers(1, 120)] * 3),
-    chunk=st.tuples(*[st.integers(1, 9)] * 3),
-    factor=st.tuples(*[st.integers(1, 3)] * 3),
+    **ANY,
     mips=st.integers(1, 3),
-    copies=st.booleans(),
-    scale=st.floats(0.001, 1.5),
     shards=st.lists(st.none() | st.tuples(*[st.sampled_from([1, 2, 4])] * 3), min_size=4, max_size=4),
     rows=st.none() | st.just(Rows(0, 1)),
 )

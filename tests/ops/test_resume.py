@@ -6,6 +6,7 @@ import json
 import random
 from contextlib import nullcontext
 
+import distributed
 import numpy as np
 import pytest
 import tifffile
@@ -172,7 +173,6 @@ def test_a_source_that_changes_is_noticed(tmp_path, monkeypatch):
 
 
 def test_a_dask_cluster_stores_the_same_bytes(source, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="install volumekit[dask]")
     convert(source, tmp_path / "threads", **HOW)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
@@ -183,6 +183,5 @@ def test_a_dask_cluster_stores_the_same_bytes(source, tmp_path):
 
 
 def test_a_dead_cluster_is_an_error(source, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("distributed", reason="install volumekit[dask]")
     assert run(["convert", str(tmp_path / "source"), str(tmp_path / "t"), "--dask", "nowhere"]) == 1
     assert "no Dask cluster at nowhere" in capsys.readouterr().err

@@ -115,7 +115,6 @@ def as_precomputed(path, array, **how):
 
 @pytest.mark.parametrize("encoding", ["fpzip", "kempressed", "zfpc", "npz"])
 def test_encodings_that_no_viewer_reads(running, tmp_path, array, encoding):
-    pytest.importorskip("fpzip")
     floats = array.astype(np.float32)
     try:
         stored = as_precomputed(tmp_path / "floats", np.stack([floats] * 2, axis=3), encoding=encoding, sharding=True)

@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import cloudvolume
 import numpy as np
 import pytest
 
@@ -10,7 +11,6 @@ from tests.volume.sample import CHUNK, OFFSET, SHAPE, make, voxels
 from volumekit import Bbox, Volume
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
-cloudvolume = pytest.importorskip("cloudvolume")
 
 KINDS = [
     ("raw", "uint8", 1), ("raw", "uint16", 3), ("raw", "float32", 1), ("raw", "int8", 1), ("png", "uint8", 1),

@@ -2,6 +2,7 @@
 
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -9,7 +10,6 @@ from volumekit import Volume
 from volumekit.errors import MissingExtraError, OptionError, OutOfBoundsError, ShapeError
 from volumekit.picture.planes import colour_labels, to_uint8
 
-matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.compiled import kernel
+from volumekit.compiled import inlined, kernel
 
 Block = tuple[int, int, int]
 _U = np.uint64
@@ -127,6 +127,13 @@ def _label(words: Any, at: Any, wide: Any) -> Any:
     return label
 
 
+@inlined
+def _head(words: Any, at: Any, base: Any) -> Any:
+    """Return the bits of a voxel of a block, and where its labels and its voxels are."""
+    header = _U(words[at])
+    return header >> _24, base + (header & _LOW_24), base + _U(words[at + _1])
+
+
 @kernel
 def _decode(out: Any, words: Any, base: Any, layout: Any) -> int:
     """Fill ``out``, the channel in Fortran order; return 4 if an index points beyond the data, else 0."""
@@ -134,9 +141,8 @@ def _decode(out: Any, words: Any, base: Any, layout: Any) -> int:
     for z0 in range(_0, shape[2], block[2]):
         for y0 in range(_0, shape[1], block[1]):
             for x0 in range(_0, shape[0], block[0]):
-                header, values = _U(words[at]), base + _U(words[at + _1])
+                bits, table, values = _head(words, at, base)
                 at += _2
-                bits, table = header >> _24, base + (header & _LOW_24)
                 room, mask = (size - table) // wide, (_1 << bits) - _1
                 nx, only = min(block[0], shape[0] - x0), _label(words, table, wide)
                 for z in range(min(block[2], shape[2] - z0)):
@@ -163,9 +169,8 @@ def _see(seen: Any, words: Any, base: Any, layout: Any) -> int:
     for z0 in range(_0, shape[2], block[2]):
         for y0 in range(_0, shape[1], block[1]):
             for x0 in range(_0, shape[0], block[0]):
-                header, values = _U(words[at]), base + _U(words[at + _1])
+                bits, table, values = _head(words, at, base)
                 at += _2
-                bits, table = header >> _24, base + (header & _LOW_24)
                 if bits == _0:
                     seen[table] = True
                     continue
@@ -189,9 +194,8 @@ def _mask(out: Any, words: Any, base: Any, layout: Any, label: Any) -> int:
     for z0 in range(_0, shape[2], block[2]):
         for y0 in range(_0, shape[1], block[1]):
             for x0 in range(_0, shape[0], block[0]):
-                header, values = _U(words[at]), base + _U(words[at + _1])
+                bits, table, values = _head(words, at, base)
                 at += _2
-                bits, table = header >> _24, base + (header & _LOW_24)
                 room, mask = (size - table) // wide, (_1 << bits) - _1
                 nx, has = min(block[0], shape[0] - x0), False
                 for index in range(min(room, layout.full, mask + _1)):

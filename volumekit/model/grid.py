@@ -7,6 +7,7 @@ A grid starts at ``bounds.minpt``: cell (0, 0, 0) has its lowest voxel there, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from operator import index
 from typing import Any
 
@@ -131,6 +132,24 @@ def coarser_bounds(bounds: Bbox, factor: Sequence[int]) -> Bbox:
         If a factor is not a positive integer, or ``bounds`` are not integers.
     """
     return _box([(lo // f, -(-hi // f)) for lo, hi, f in _axes(bounds, factor)])
+
+
+def centre_shift(factor: int, low: int, high: int) -> Fraction:
+    """Return how far the centre of a coarser level's first voxel lies from that of the finer one's, along one axis.
+
+    Parameters
+    ----------
+    factor : int
+        From the finer to the coarser level.
+    low, high : int
+        Index of the first voxel of the finer and of the coarser level.
+
+    Returns
+    -------
+    Fraction
+        In voxels of the finer level.
+    """
+    return Fraction(factor - 1, 2) + high * factor - low
 
 
 def each_factor(factor: Sequence[Any], count: int) -> Sequence[Sequence[int]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from volumekit.formats.base import Container
+    from volumekit.model.chunk_keys import ChunkKeys
 
 MAX_CHUNK_BYTES = 2**32
 
@@ -49,6 +50,8 @@ class StoredArray(ABC):
         How chunks are encoded, for messages and reports.
     shard : tuple of int or None
         Extent of the objects that chunks are packed into, a multiple of ``chunk``.
+    keys : ChunkKeys
+        Names of the objects: chunks, or shards.
     """
 
     path: str
@@ -62,22 +65,23 @@ class StoredArray(ABC):
     attributes: Mapping[str, Any]
     codec: CodecSpec
     shard: Dims | None
+    keys: ChunkKeys
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made when it is needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    @abstractmethod
     def key(self, cell: Dims) -> str:
-        """Return the key of a chunk within the dataset."""
+        """Return the key of a chunk within the dataset; inside a shard, the one it had without shards."""
+        return self.keys.name(cell)
 
     @abstractmethod
     def prefix(self) -> str:
         """Return what the keys of all chunks start with."""
 
-    @abstractmethod
     def is_chunk(self, key: str) -> bool:
         """Tell whether a key below the prefix is that of a chunk, or of a shard."""
+        return self.keys.cell(key) is not None
 
     @abstractmethod
     def decode(self, cell: Dims, data: bytes) -> NDArray[Any]:

@@ -36,28 +36,17 @@ class N5Array(StoredArray):
     ----------
     compression : Compression
         How blocks are compressed.
-    keys : ChunkKeys
-        Names of blocks.
     """
 
     compression: Compression
-    keys: ChunkKeys
 
     @functools.cached_property
     def _blocks(self) -> Blocks:
         return Blocks(self.chunk, self.dtype, self.compression)
 
-    def key(self, cell: Dims) -> str:
-        """Return the key of a block."""
-        return self.keys.name(cell)
-
     def prefix(self) -> str:
         """Return the dataset's folder."""
         return self.path
-
-    def is_chunk(self, key: str) -> bool:
-        """Tell blocks by their names."""
-        return self.keys.cell(key) is not None
 
     def require_codec(self) -> None:
         """Raise unless the compression is known."""

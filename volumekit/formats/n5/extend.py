@@ -18,7 +18,7 @@ from volumekit.formats.arrays.roles import CHANNEL
 from volumekit.formats.n5.array import DOCUMENT
 from volumekit.formats.n5.conventions import Statement, listed_factors, x_first
 from volumekit.formats.n5.n5 import N5
-from volumekit.model.grid import coarser_bounds
+from volumekit.model.grid import centre_shift, coarser_bounds
 from volumekit.model.units import exact
 
 Factor = tuple[int, int, int]
@@ -116,8 +116,7 @@ class _Ladder:
         sizes = zip(corners, self._bounds.minpt.tolist(), self._bounds.size().tolist(), strict=True)
         for (dim, f, low), high, size in sizes:
             if dim is not None:
-                # In voxels of the finer level: from the centre of its first voxel to that of the new one's.
-                along[dim], moved[dim], shape[dim] = f, Fraction(f - 1, 2) + high * f - low, size
+                along[dim], moved[dim], shape[dim] = f, centre_shift(f, low, high), size
         self.said = self._moved(along, moved)
         self.total = tuple(a * b for a, b in zip(self.total, along, strict=True))
         self.document = {**self.document, "dimensions": shape, **self._described(along, listed=listed)}

@@ -45,14 +45,11 @@ class ArrayV2(StoredArray):
     ----------
     stored : numpy.dtype
         Data type in the byte order of the chunks.
-    keys : ChunkKeys
-        Names of chunks.
     metadata : Mapping
         The ``.zarray``.
     """
 
     stored: np.dtype[Any]
-    keys: ChunkKeys
     metadata: Mapping[str, Any]
 
     @functools.cached_property
@@ -60,17 +57,9 @@ class ArrayV2(StoredArray):
         codecs = [*(self.metadata.get("filters") or ()), *filter(None, [self.metadata.get("compressor")])]
         return PipelineV2(codecs, self.chunk, self.stored, self.metadata.get("order", "C"), self.document)
 
-    def key(self, cell: Dims) -> str:
-        """Return the key of a chunk."""
-        return self.keys.name(cell)
-
     def prefix(self) -> str:
         """Return the array's folder."""
         return self.path
-
-    def is_chunk(self, key: str) -> bool:
-        """Tell chunks by their names."""
-        return self.keys.cell(key) is not None
 
     def require_codec(self) -> None:
         """Raise unless all codecs are there."""

@@ -50,8 +50,6 @@ class ArrayV3(StoredArray):
 
     Attributes
     ----------
-    keys : ChunkKeys
-        Names of the objects: chunks, or shards.
     codecs : tuple of Config
         The codecs of a chunk; those inside the shard where there are shards.
     index : ShardIndex or None
@@ -60,7 +58,6 @@ class ArrayV3(StoredArray):
         The ``zarr.json``.
     """
 
-    keys: ChunkKeys
     codecs: tuple[Config, ...]
     index: ShardIndex | None
     metadata: Mapping[str, Any]
@@ -69,17 +66,9 @@ class ArrayV3(StoredArray):
     def _pipeline(self) -> PipelineV3:
         return PipelineV3(self.codecs, self.chunk, self.dtype, self.fill, self.document)
 
-    def key(self, cell: Dims) -> str:
-        """Return the key of a chunk; inside a shard, the one it had without shards."""
-        return self.keys.name(cell)
-
     def prefix(self) -> str:
         """Return what the keys of all chunks start with."""
         return self.keys.lead
-
-    def is_chunk(self, key: str) -> bool:
-        """Tell chunks and shards by their names."""
-        return self.keys.cell(key) is not None
 
     def require_codec(self) -> None:
         """Raise unless all codecs are there."""

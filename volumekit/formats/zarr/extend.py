@@ -21,7 +21,7 @@ from volumekit.formats.zarr.create import method_document
 from volumekit.formats.zarr.multiscale import read_transforms
 from volumekit.formats.zarr.omezarr import OmeZarr
 from volumekit.model.bbox import Bbox
-from volumekit.model.grid import coarser_bounds
+from volumekit.model.grid import centre_shift, coarser_bounds
 
 Factor = tuple[int, int, int]
 
@@ -126,9 +126,7 @@ def _dataset(finer: Document, path: str, base: Layer, factor: Factor, bounds: tu
     low, high = (box.minpt.tolist() for box in bounds)
     for axis, dim in enumerate(base.roles.places[:CHANNEL]):
         if dim is not None:
-            # In voxels of the finer level: from the centre of its first voxel to that of the new one's.
-            moved = Fraction(factor[axis] - 1, 2) + high[axis] * factor[axis] - low[axis]
-            places[dim] += moved * sizes[dim]
+            places[dim] += centre_shift(factor[axis], low[axis], high[axis]) * sizes[dim]
             sizes[dim] *= factor[axis]
     return {
         "path": path,
