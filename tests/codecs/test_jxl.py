@@ -108,9 +108,69 @@ def test_other_pictures_are_refused():
     with pytest.raises(CorruptChunkError, match="floating"):
         Jxl().decode(real, SHAPE, U1)
     frames = bytes(imagecodecs.jpegxl_encode(np.stack([pixels] * 3), lossless=True, photometric="GRAY"))
-    for channels in (1, 3):
-        with pytest.raises(CorruptChunkError, match="animation"):
-            Jxl().decode(frames, (*SHAPE[:3], channels), U1)
+    with pytest.raises(CorruptChunkError, match="animation"):
+        Jxl().decode(frames, SHAPE, U1)
+
+
+def by_cloudvolume(chunk, **how):
+    """Return what cloud-volume makes of three channels: it hands (channel, y*z, x) to the encoder."""
+    planes = np.moveaxis(picture_of(chunk), -1, 0)
+    return bytes(imagecodecs.jpegxl_encode(planes, photometric="RGB", **{"lossless": True, **how}))
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 5, 6, 8, 33])
+def test_three_channels_of_cloudvolume(width):
+    shape = (width, 4, 6, 3)
+    chunk = np.random.default_rng(width).integers(0, 255, shape, U1)
+    decoded = Jxl().decode(by_cloudvolume(chunk), shape, U1)
+    np.testing.assert_array_equal(decoded, chunk)
+    assert decoded.flags.f_contiguous
+    if width != 4:  # of four samples a pixel, the fourth is opacity, and lossy encoders drop what cannot be seen
+        smooth = 20 + 3 * chunk // 40 + np.arange(3, dtype=U1) * 80
+        lossy = Jxl().decode(by_cloudvolume(smooth, lossless=False, level=95), shape, U1)
+        assert np.abs(lossy.astype(int) - smooth).mean() < 6
+    assert np.array_equal(Jxl().decode(Jxl(jxl_quality=100).encode(chunk), shape, U1), chunk)
+
+
+def test_three_channels_three_voxels_wide_are_ours_or_nobodys():
+    chunk = np.random.default_rng(3).integers(0, 255, (3, 4, 6, 3), U1)
+    with pytest.raises(CorruptChunkError, match="three voxels wide"):
+        Jxl().decode(by_cloudvolume(chunk), chunk.shape, U1)
+    for shape in ((3, 4, 6, 3), (3, 3, 1, 3)):
+        ours = chunk[: shape[0], : shape[1], : shape[2]]
+        np.testing.assert_array_equal(Jxl().decode(Jxl(jxl_quality=100).encode(ours), shape, U1), ours)
+
+
+def test_other_numbers_of_frames_are_refused():
+    planes = np.zeros((5, 20, 12), U1)
+    for count in (2, 4, 5):
+        data = bytes(imagecodecs.jpegxl_encode(planes[:count], lossless=True, photometric="GRAY"))
+        with pytest.raises(CorruptChunkError, match="does not decode"):
+            Jxl().decode(data, (*SHAPE[:3], 3), U1)
+    colours = bytes(imagecodecs.jpegxl_encode(np.zeros((3, 20, 12, 3), U1), lossless=True, photometric="RGB"))
+    with pytest.raises(CorruptChunkError, match="does not decode"):
+        Jxl().decode(colours, (*SHAPE[:3], 3), U1)
+
+
+def test_many_frames_allocate_nothing():
+    data = bytes(imagecodecs.jpegxl_encode(np.zeros((2000, 64, 64), U1), lossless=True, photometric="GRAY"))
+    tracemalloc.start()
+    with pytest.raises(CorruptChunkError):
+        Jxl().decode(data, (64, 8, 8, 3), U1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+class TestPlanes(CodecConformance):
+    """What cloud-volume writes, against everything that damage does."""
+
+    codec = Jxl(jxl_quality=100, jxl_effort=1)
+    channels = (3,)
+    shapes = ((8, 8, 8), (5, 7, 3), (1, 13, 2))
+
+    def reference_bytes(self, chunk):
+        return reference(chunk) if chunk.shape[0] == 3 else by_cloudvolume(chunk)
 
 
 def test_a_bomb_allocates_nothing():

@@ -11,7 +11,7 @@ import zarr
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.codecs.zarr_chunks import NAMES
-from volumekit.errors import CorruptChunkError, MetadataError, ShapeError, UnsupportedError
+from volumekit.errors import CorruptChunkError, MetadataError, OptionError, ShapeError, UnsupportedError
 from volumekit.model.level import CodecSpec
 
 BLOCK = {"compressed_segmentation_block_size": [8, 8, 4]}
@@ -147,6 +147,18 @@ def test_what_does_not_fit_is_refused(tmp_path):
         create(tmp_path / "a", 3, "jpeg", {}, "uint8", (2,))
     with pytest.raises(ShapeError, match="channel, z, y, x"):
         numcodecs.get_codec({"id": "volumekit.png", "shape": [2, 2, 2, 2, 2], "dtype": "u1"})
+    right = {"shape": [2, 2, 2], "dtype": "u1"}
+    wrong = [
+        {"shape": 8},
+        {"shape": "abc"},
+        {"shape": [2.5, 2, 2]},
+        {"shape": None},
+        {"dtype": None},
+        {"dtype": "none"},
+    ]
+    for chunk in ({}, *({**right, **one} for one in wrong)):
+        with pytest.raises(OptionError, match="needs shape and dtype of the chunks"):
+            numcodecs.get_codec({"id": "volumekit.png", **chunk})
     with pytest.raises(MetadataError, match="no setting quality"):
         v3("jpeg", {"quality": 9})
     with pytest.raises(MetadataError, match="block_size"):

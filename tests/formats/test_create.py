@@ -3,11 +3,127 @@
 import numpy as np
 import pytest
 
+import volumekit
 from volumekit import Volume
 from volumekit.errors import OptionError
+
+LAYOUT = ((4, 4, 40), (0, 0, 0), (32, 32, 16))
+
+
+def labels_in(encoding, dtype="uint8", **settings):
+    return Volume.create_new_info(1, "segmentation", dtype, encoding, *LAYOUT, chunk_size=(16, 16, 16), **settings)
 
 
 def test_labels_are_not_stored_lossily(tmp_path):
     with pytest.raises(OptionError, match="labels"):
         Volume.from_numpy(np.zeros((8, 8, 8), np.uint8), tmp_path / "v", layer_type="segmentation", encoding="jpeg")
     assert not (tmp_path / "v").exists()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "settings"),
+    [
+        ("jpeg", "uint8", {}),
+        ("jxl", "uint8", {}),
+        ("jxl", "uint8", {"jxl_quality": 99}),
+        ("jxl", "uint8", {"encoding_level": 85}),
+        ("zfpc", "int32", {"zfpc_precision": 20}),
+        ("zfpc", "int32", {"zfpc_rate": 8}),
+        ("fpzip", "float32", {}),
+        ("kempressed", "float32", {}),
+        ("raw", "float32", {}),
+    ],
+)
+def test_labels_that_would_change(tmp_path, encoding, dtype, settings):
+    with pytest.raises(OptionError, match=r"labels|whole numbers"):
+        labels_in(encoding, dtype, **settings)
+    volume = Volume(tmp_path / "v", info=labels_in("raw", dtype)) if dtype != "float32" else None
+    if volume is not None:
+        with pytest.raises(OptionError, match="labels"):
+            volume.add_scale((2, 2, 1), encoding=encoding, **settings)
+        assert len(volume.scales) == 1
+
+
+def test_labels_that_stay():
+    assert labels_in("jxl", jxl_quality=100)["scales"][0]["jxl_quality"] == 100
+    assert labels_in("jxl", encoding_level=100.0)["scales"][0]["jxl_quality"] == 100
+    assert labels_in("zfpc", "int32")["scales"][0]["encoding"] == "zfpc"
+
+
+def test_settings_of_new_volumes(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 9, (32, 32, 16, 1)).astype(np.uint8)
+    how = {"layer_type": "segmentation", "encoding": "jxl"}
+    for level in (None, 90):
+        with pytest.raises(OptionError, match="jxl_quality 100"):
+            Volume.from_numpy(labels, tmp_path / "v", encoding_level=level, **how)
+    exact = Volume.from_numpy(labels, tmp_path / "v", encoding_level=100, encoding_effort=3, **how)
+    assert np.array_equal(exact[:], labels)
+    assert (exact.scale["jxl_quality"], exact.scale["jxl_effort"]) == (100, 3)
+    with pytest.raises(OptionError, match="jxl_quality 100"):
+        volumekit.convert(exact, tmp_path / "w", encoding="jxl")
+    with pytest.raises(OptionError, match="encoding_level"):
+        Volume.from_numpy(labels, tmp_path / "w.zarr", encoding_level=100)
+    assert not (tmp_path / "w").exists()
+    assert not (tmp_path / "w.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "members", "said"),
+    [
+        ("jpg2000", {}, r"no encoding 'jpg2000'.*'jpeg'"),
+        ("compressed_segmentaton", {}, "'compressed_segmentation'"),
+        ("", {}, "no encoding"),
+        (None, {}, "no encoding"),
+        ("jpeg", {"jpeg_qualty": 90}, "'jpeg_quality'"),
+        ("jxl", {"jxl_decoding_speed": 1}, "'jxl_decodingspeed'"),
+        ("raw", {"chunksize": (8, 8, 8)}, "'chunk_size'"),
+        ("raw", {"zxcvb": 1}, "no 'zxcvb'. Settings of raw: none"),
+        ("png", {"jpeg_quality": 90}, "png has no jpeg_quality; its settings: png_level"),
+        ("png", {"encoding_effort": 3}, "png has no encoding_effort"),
+        ("png", {"encoding_level": "high"}, "png_level"),
+    ],
+)
+def test_slips_of_the_pen(tmp_path, encoding, members, said):
+    with pytest.raises(OptionError, match=said):
+        Volume.create_new_info(1, "image", "uint8", encoding, *LAYOUT, **members)
+    volume = Volume.from_numpy(np.zeros((32, 32, 16), np.uint8), tmp_path / "v")
+    if encoding:
+        with pytest.raises(OptionError, match=said):  # noqa: PT012 - values are looked at last
+            volume.add_scale((2, 2, 1), encoding=encoding, **members)
+            volume.commit_info()
+        assert len(Volume(tmp_path / "v").scales) == 1
+
+
+def test_what_others_wrote_may_say_anything(tmp_path):
+    volume = Volume.from_numpy(np.ones((32, 32, 16), np.uint8), tmp_path / "v", encoding="jpeg")
+    volume.scale["jpeg_qualty"] = 3
+    volume.info["type"] = "segmentation"
+    volume.commit_info()
+    assert (Volume(tmp_path / "v")[:] == 1).all()
+    assert Volume(tmp_path / "v").scale["jpeg_qualty"] == 3
+
+
+def test_members_that_are_no_settings():
+    info = Volume.create_new_info(1, "image", "uint8", "raw", *LAYOUT, key="a/b", hidden=True)
+    assert info["scales"][0]["key"] == "a/b"
+    assert info["scales"][0]["hidden"] is True
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+def test_data_types_of_cloudvolume_alone(tmp_path, dtype):
+    voxels = np.full((32, 32, 16, 1), 2**40 + 1, dtype)
+    with pytest.raises(OptionError, match="only CloudVolume"):
+        Volume.create_new_info(1, "image", dtype, "raw", *LAYOUT)
+    with pytest.raises(OptionError, match="cannot be stored"):
+        Volume.from_numpy(voxels, tmp_path / "v")
+    info = {**Volume.create_new_info(1, "image", "uint8", "raw", *LAYOUT), "data_type": dtype}
+    volume = Volume.from_numpy(voxels, tmp_path / "v", info=info, non_aligned_writes=True)
+    volume[3:5, 3, 3] = -7
+    voxels[3:5, 3, 3] = -7
+    again = Volume(tmp_path / "v")
+    assert again.dtype == dtype
+    assert np.array_equal(again[:], voxels)
+    assert again.add_scale((2, 2, 1))["key"] == "8_8_40"
+    again.commit_info()
+    again.upload((), -3, mip=1)
+    assert (Volume(tmp_path / "v", mip=1)[:] == -3).all()

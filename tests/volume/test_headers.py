@@ -94,7 +94,28 @@ def test_compression_levels(s3_bucket, head, tmp_path):
         sizes.append(len(stored))
     assert sizes[0] > sizes[1]
     with pytest.raises(OptionError, match="levels 1 to 9"):
-        Volume(tmp_path / "l1", compress="gzip", compress_level=77)[:64] = smooth
+        Volume(tmp_path / "l1", compress="gzip", compress_level=77)
+
+
+@pytest.mark.parametrize("level", [-1, 23, "9", 2.5, True])
+@pytest.mark.parametrize("method", [None, False, "gzip", True, "zstd"])
+def test_impossible_levels_are_refused_when_they_are_given(tmp_path, method, level):
+    made = Volume.from_numpy(np.zeros((8, 8, 8), np.uint8), tmp_path / "v")
+    with pytest.raises(OptionError, match="level"):
+        Volume(tmp_path / "v", compress=method, compress_level=level)
+    made.compress = method
+    with pytest.raises(OptionError, match="level"):
+        made.compress_level = level
+    made.compress_level = 9
+    assert (made.compress, made.compress_level) == ("gzip" if method is True else method, 9)
+
+
+def test_a_level_of_another_method(tmp_path):
+    made = Volume.from_numpy(np.zeros((8, 8, 8), np.uint8), tmp_path / "v", compress="zstd", compress_level=22)
+    with pytest.raises(OptionError, match="gzip has levels 1 to 9, not 22"):
+        made.compress = "gzip"
+    assert made.compress == "zstd"
+    assert volumekit.recompress(made, "gzip").compress == "gzip"
 
 
 @pytest.mark.parametrize("method", ["xz", "bz2"])

@@ -93,6 +93,11 @@ class Codec(ABC):
         same: NDArray[np.bool_] = self.decode(data, shape, dtype) == label
         return same
 
+    @property
+    def lossless(self) -> bool:
+        """Whether voxels come back exactly as they were stored, with these settings."""
+        return True
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """Say why this codec cannot store such chunks, or None if it can."""

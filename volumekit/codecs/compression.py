@@ -58,7 +58,7 @@ def compress(data: bytes, method: str, level: int | None = None) -> bytes:
     """
     import imagecodecs
 
-    level = _level(method, level)
+    level = level_of(method, level)
     if method == "gzip":
         return bytes(imagecodecs.gzip_encode(data, level=level))
     if method == "br":
@@ -88,7 +88,7 @@ def decompress(data: bytes, method: str, *, limit: int | None = None) -> bytes:
     OptionError
         If the method is unknown.
     """
-    _level(method, None)
+    level_of(method, None)
     if not len(data):
         raise CorruptChunkError(f"an empty object is not {method} data")
     out, problem = b"", ""
@@ -106,7 +106,8 @@ def decompress(data: bytes, method: str, *, limit: int | None = None) -> bytes:
     return out
 
 
-def _level(method: str, level: int | None) -> int:
+def level_of(method: str, level: int | None) -> int:
+    """Return a level on a method's own scale; None: its usual one. Errors as for `compress`."""
     if method not in _LEVELS:
         raise OptionError(f"unknown compression {method!r}; known: {', '.join(_LEVELS)}")
     usual, lowest, highest = _LEVELS[method]

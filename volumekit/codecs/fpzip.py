@@ -55,6 +55,11 @@ class Fpzip(Codec):
             )
         return encode(chunk, self.fpzip_precision)
 
+    @property
+    def lossless(self) -> bool:
+        """See `Codec.lossless`."""
+        return not self.fpzip_precision
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """See `Codec.supports`; float32 and float64."""

@@ -69,6 +69,11 @@ class Jpeg(Codec):
         subsampling = "444" if picture.ndim == 3 else None
         return bytes(imagecodecs.jpeg8_encode(picture, level=self.jpeg_quality, subsampling=subsampling))
 
+    @property
+    def lossless(self) -> bool:
+        """See `Codec.lossless`."""
+        return False
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """See `Codec.supports`; uint8 with 1 or 3 channels."""

@@ -25,6 +25,9 @@ _EXTRA_CHANNELS = {1: 0, 2: 1, 3: 0, 4: 1}  # by channels: alpha is an extra cha
 class Jxl(Codec):
     """One JPEG XL picture per chunk: width x, height y*z, 8 bits; grey, RGB or RGBA.
 
+    cloud-volume writes three channels as an animation of three grey frames, one a channel. That is read, too; so are
+    its chunks less than five voxels wide, which are something else again, unless they are ambiguous.
+
     Parameters
     ----------
     jxl_quality : int
@@ -53,11 +56,14 @@ class Jxl(Codec):
         import imagecodecs
 
         check_readable(self, shape, dtype)
-        _check_header(data, shape)
+        apart = _read_header(data, shape)
+        planes = None if apart is None else np.zeros(apart, dtype)
         try:
-            picture = imagecodecs.jpegxl_decode(data, numthreads=1)
+            picture = imagecodecs.jpegxl_decode(data, numthreads=1, out=planes)
         except Exception as error:
             raise CorruptChunkError(f"the jxl does not decode: {error}") from error
+        if planes is not None:
+            return planes.reshape(shape[::-1]).T
         return from_picture(np.asarray(picture), shape, dtype)
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
@@ -71,19 +77,23 @@ class Jxl(Codec):
         import imagecodecs
 
         picture = to_picture(storable(self, chunk), _LONGEST)
-        lossless = self.jxl_quality >= _LOSSLESS
-        if chunk.shape[3] == 4 and not lossless:
+        if chunk.shape[3] == 4 and not self.lossless:
             raise UnsupportedError("jxl stores four channels lossless only: set jxl_quality to 100")
         data = imagecodecs.jpegxl_encode(
             picture,
             level=self.jxl_quality,
-            lossless=lossless,
+            lossless=self.lossless,
             effort=self.jxl_effort,
             decodingspeed=self.jxl_decodingspeed,
             photometric="GRAY" if picture.ndim == 2 else "RGB",
             numthreads=1,
         )
         return bytes(data)
+
+    @property
+    def lossless(self) -> bool:
+        """See `Codec.lossless`."""
+        return self.jxl_quality >= _LOSSLESS
 
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
@@ -114,19 +124,49 @@ class _Bits:
         return least + self.take(bits)
 
 
-def _check_header(data: bytes, shape: tuple[int, int, int, int]) -> None:
-    """Check the declared size, depth and channels before anything is decoded; ISO/IEC 18181-1, annex D."""
+def _read_header(data: bytes, shape: tuple[int, int, int, int]) -> tuple[int, ...] | None:
+    """Check the declared size, depth and channels before anything is decoded; ISO/IEC 18181-1, annex D.
+
+    Returns
+    -------
+    tuple of int or None
+        None if each pixel holds the channels; else the shape of what has to be decoded, channels first.
+    """
     stream = _codestream(data)
     if stream[:2] != _CODESTREAM:
         raise CorruptChunkError("not a jxl: it does not start with a signature")
     bits = _Bits(stream[2:])
     width, height = _size(bits)
-    check_picture("jxl", width, height, shape[3], shape)
-    depth, extra = _samples(bits)
+    narrow = _is_narrow(width, height, shape)
+    if not narrow:
+        check_picture("jxl", width, height, shape[3], shape)
+    depth, extra, animated = _samples(bits)
+    samples = shape[0] if narrow else shape[3]
     if depth != 8:
         raise CorruptChunkError(f"the jxl declares {depth} bits per sample, not 8")
-    if extra != _EXTRA_CHANNELS[shape[3]]:
-        raise CorruptChunkError(f"the jxl declares {extra} extra channels, which are not {shape[3]} channels in all")
+    if extra != _EXTRA_CHANNELS[samples]:
+        raise CorruptChunkError(f"the jxl declares {extra} extra channels, which are not {samples} channels in all")
+    if animated and (narrow or shape[3] != 3):
+        raise CorruptChunkError(f"the jxl is an animation, which is not {shape[3]} channels")
+    if narrow:
+        return (height, width) if samples == 1 else (height, width, samples)
+    return (shape[3], height, width) if animated else None
+
+
+def _is_narrow(width: int, height: int, shape: tuple[int, int, int, int]) -> bool:
+    """Tell whether a picture is what cloud-volume makes of three channels less than five voxels wide.
+
+    What it hands to the encoder, (channel, y*z, x), is then not frames, but pixels with x for colours.
+    """
+    x, rows = shape[0], shape[1] * shape[2]
+    if shape[3] != 3 or x > 4 or (width, height) != (rows, 3):
+        return False
+    if x == 3 and rows != 3:
+        raise CorruptChunkError(
+            f"nobody can tell what the colours of {width} x 3 pixels are: cloud-volume writes chunks three voxels wide "
+            "with x in place of the channel"
+        )
+    return x != 3
 
 
 def _codestream(data: bytes) -> bytes:
@@ -167,16 +207,28 @@ def _length(bits: _Bits, small: int) -> int:
     return 8 * (1 + bits.take(5)) if small else bits.choose((1, 9), (1, 13), (1, 18), (1, 30))
 
 
-def _samples(bits: _Bits) -> tuple[int, int]:
-    """Return bits per sample and the number of extra channels."""
+def _samples(bits: _Bits) -> tuple[int, int, bool]:
+    """Return bits per sample, the number of extra channels, and whether there are frames."""
     if bits.take(1):
-        return 8, 0
+        return 8, 0, False
+    animated = False
     if bits.take(1):
         orientation = bits.take(3)
-        if orientation or bits.take(3):
-            raise CorruptChunkError("the jxl is turned, or has a preview, an animation or another intrinsic size")
+        if orientation or bits.take(2):
+            raise CorruptChunkError("the jxl is turned, or has a preview or another intrinsic size")
+        animated = bool(bits.take(1))
+        if animated:
+            _skip_timing(bits)
     if bits.take(1):
         raise CorruptChunkError("the jxl declares floating-point samples")
     depth = bits.choose((8, 0), (10, 0), (12, 0), (1, 6))
     bits.take(1)
-    return depth, bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
+    return depth, bits.choose((0, 0), (1, 0), (2, 4), (1, 12)), animated
+
+
+def _skip_timing(bits: _Bits) -> None:
+    """Skip how fast, and how often, an animation is shown."""
+    bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))
+    bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
+    bits.choose((0, 0), (0, 3), (0, 16), (0, 32))
+    bits.take(1)

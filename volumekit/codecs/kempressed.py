@@ -39,6 +39,11 @@ class Kempressed(Codec):
         shifted = storable(self, chunk) + _SHIFT
         return encode(shifted.swapaxes(2, 3), 0)
 
+    @property
+    def lossless(self) -> bool:
+        """See `Codec.lossless`."""
+        return False
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """See `Codec.supports`; float32."""

@@ -44,6 +44,11 @@ class NpzUint8(Codec):
             raise UnsupportedError("npz_uint8 stores numbers from 0 to 1; scale the voxels first, or use npz")
         return Npz().encode(np.rint(chunk * _HIGHEST).astype(np.uint8))
 
+    @property
+    def lossless(self) -> bool:
+        """See `Codec.lossless`."""
+        return False
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """See `Codec.supports`; float32."""

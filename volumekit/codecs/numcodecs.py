@@ -10,6 +10,7 @@ As a compressor of zarr v2, for arrays (z, y, x)::
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_bytes, ensure_ndarray, ndarray_copy
 
 from volumekit.codecs import zarr_chunks
-from volumekit.errors import ShapeError
+from volumekit.errors import OptionError, ShapeError
 
 
 class ChunkCodec(Codec):  # type: ignore[misc]
@@ -35,6 +36,8 @@ class ChunkCodec(Codec):  # type: ignore[misc]
 
     Raises
     ------
+    OptionError
+        If shape or data type are missing, or none.
     MetadataError, ShapeError, UnsupportedError
         If there is no such codec, or not for such chunks.
     MissingExtraError
@@ -43,10 +46,23 @@ class ChunkCodec(Codec):  # type: ignore[misc]
 
     codec_id: ClassVar[str]
 
-    def __init__(self, *, shape: Sequence[int], dtype: Any, **settings: Any) -> None:
-        self._shape, self._dtype, self._settings = tuple(int(n) for n in shape), np.dtype(dtype), settings
+    def __init__(self, *, shape: Sequence[int] | None = None, dtype: Any = None, **settings: Any) -> None:
+        self._shape, self._dtype, self._settings = self._chunk(shape, dtype), np.dtype(dtype), settings
         self._codec = zarr_chunks.codec_of(self.codec_id.removeprefix(zarr_chunks.PREFIX), settings)
         zarr_chunks.check(self._codec, self._shape, self._dtype)
+
+    def _chunk(self, shape: Any, dtype: Any) -> tuple[int, ...]:
+        """Return the shape of a chunk as plain numbers."""
+        try:
+            if dtype is None:
+                raise TypeError("a data type of None is float64 to NumPy")
+            np.dtype(dtype)
+            return tuple(operator.index(n) for n in shape)
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"{self.codec_id} needs shape and dtype of the chunks, not shape={shape!r} and dtype={dtype!r}: "
+                f'{{"id": "{self.codec_id}", "shape": [64, 64, 64], "dtype": "<u4"}}, (z, y, x) or (channel, z, y, x)'
+            ) from error
 
     def encode(self, buf: Any) -> bytes:
         """Encode an array of the chunks' shape and type."""

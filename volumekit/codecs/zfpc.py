@@ -97,6 +97,11 @@ class Zfpc(Codec):
         index = [len(header) + 8 * (1 + len(streams)), *map(len, streams)]
         return b"".join([header, np.array(index, "<u8").tobytes(), *streams])
 
+    @property
+    def lossless(self) -> bool:
+        """See `Codec.lossless`."""
+        return all(getattr(self, setting) < 0 for setting in _MODES)
+
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
         """See `Codec.supports`; int32, int64, float32 and float64."""

@@ -42,6 +42,8 @@ def from_dask(
     max_mip: int = 0,
     factor: Sequence[int] = (2, 2, 1),
     sharding: bool | Mapping[str, Any] = False,
+    encoding_level: int | None = None,
+    encoding_effort: int | None = None,
     format: str | None = None,  # noqa: A002 - the field's word
     zarr_version: int | None = None,
     shard: Sequence[int] | None = None,
@@ -68,7 +70,7 @@ def from_dask(
         Whether to store now; else only what must be known is looked at, and nothing is written yet.
     resolution, voxel_offset, chunk_size, layer_type, encoding, max_mip, factor, sharding, info, overwrite
         Of a new volume, as for `Volume.from_numpy`.
-    format, zarr_version, shard, compressor
+    encoding_level, encoding_effort, format, zarr_version, shard, compressor
         Of a new volume, as for `Volume.from_numpy`.
     **how
         Further options of `Volume`.
@@ -101,7 +103,7 @@ def from_dask(
     else:
         place = resolve(url, format)
         kind = info.name if isinstance(info, Format) else "precomputed" if info is not None else new_format(place)
-        lazy = _storable(lazy, kind)
+        lazy = _storable(lazy, kind, described=info is not None)
         described = Description(
             size=lazy.shape[:3],
             offset=voxel_offset,
@@ -116,7 +118,12 @@ def from_dask(
         if kind != "precomputed":
             refuse(kind, compress=how.get("compress"))
             how.setdefault("delete_black_uploads", True)
-        precomputed = {"encoding": encoding, "sharding": sharding}
+        precomputed = {
+            "encoding": encoding,
+            "sharding": sharding,
+            "encoding_level": encoding_level,
+            "encoding_effort": encoding_effort,
+        }
         zarr = {"zarr_version": zarr_version, "shard": shard, "compressor": compressor}
         info = describe(place, described, precomputed=precomputed, zarr=zarr) if info is None else info
         volume = Volume(str(place), info=info, **how)
@@ -148,7 +155,7 @@ def _as_voxels(array: Any) -> dask.array.Array:
     return voxels if voxels.ndim == 4 else voxels[..., np.newaxis]
 
 
-def _storable(voxels: dask.array.Array, kind: str) -> dask.array.Array:
+def _storable(voxels: dask.array.Array, kind: str, *, described: bool) -> dask.array.Array:
     """Return voxels of a type that new volumes of a format have.
 
     Raises
@@ -156,7 +163,7 @@ def _storable(voxels: dask.array.Array, kind: str) -> dask.array.Array:
     OptionError
         If they have another one.
     """
-    names = storable(kind)
+    names = storable(kind, described=described)
     if voxels.dtype == bool and "bool" not in names:
         return voxels.astype(np.uint8)
     if voxels.dtype.name not in names:

@@ -87,6 +87,7 @@ def recompress(
     if compress is None:
         raise OptionError("say how to compress: gzip, br, zstd, xz, bz2, or False for none")
     target = (vol if isinstance(vol, Volume) else Volume(vol))._snapshot()
+    target.compress_level = None  # that of another method, perhaps
     target.compress, target.compress_level, target.parallel = compress, compress_level, threads
     numbers = mip_numbers(target, mips)
     for mip in numbers:

@@ -91,7 +91,7 @@ class PrecomputedView:
 
     def __init__(self, volume: Volume, objects: Objects, executor: Executor, *, kind: str | None = None) -> None:
         self._volume, self._executor, self._kind = volume, executor, kind or volume.layer_type
-        self._own = isinstance(volume._format, Precomputed)
+        self._own = isinstance(volume._format, Precomputed) and volume.levels[0].dtype.name in DATA_TYPES
         self._objects = objects if self._own else None
         self._made: dict[str, _Scale] = {}
         self.info = self._describe()

@@ -249,6 +249,10 @@ class CodecConformance:
                 like = np.empty(chunk.shape, dtype)
                 assert not (self.decoded_or_refused(data, like) and self.knows_shape), dtype
 
+    def test_lossless(self) -> None:
+        """A codec that says it is lossless is."""
+        assert self.lossless or not self.codec.lossless
+
     def test_what_it_supports_it_stores(self) -> None:
         """`Codec.supports` tells the truth, and its reason reaches the caller."""
         for dtype, channels in itertools.product(_CANDIDATES, range(1, 7)):

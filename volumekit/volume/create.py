@@ -10,7 +10,7 @@ from volumekit.errors import OptionError, UnsupportedError
 from volumekit.formats.base import Format
 from volumekit.formats.n5.array import DATA_TYPES as N5_DATA_TYPES
 from volumekit.formats.n5.create import create_n5
-from volumekit.formats.precomputed import DATA_TYPES, create_info
+from volumekit.formats.precomputed import DATA_TYPES, READ_TYPES, create_info
 from volumekit.formats.zarr.create import create_ome_zarr, create_zarr, describe_levels
 from volumekit.formats.zarr.layout import Layout
 from volumekit.formats.zarr.values import NAMES
@@ -231,11 +231,13 @@ def new_format(url: URL) -> str:
     return name
 
 
-def storable(kind: str) -> tuple[str, ...]:
-    """Return the data types that a format stores."""
+def storable(kind: str, *, described: bool = False) -> tuple[str, ...]:
+    """Return the data types that a format stores; those that few programs read only where an info asks for them."""
     if kind == "n5":
         return N5_DATA_TYPES
-    return NAMES if kind in ZARR else DATA_TYPES
+    if kind in ZARR:
+        return NAMES
+    return READ_TYPES if described else DATA_TYPES
 
 
 def refuse(kind: str, **given: Any) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import ReadOnlyError
 from volumekit.formats.precomputed import Precomputed, create_info, create_sharding
-from volumekit.formats.precomputed.create import check_info, coarser_scale, encoding_settings, make_scale
+from volumekit.formats.precomputed.create import check_info, coarser_scale, make_scale
+from volumekit.formats.precomputed.settings import check_labels, check_members, encoding_settings
 from volumekit.formats.precomputed.sharding import scale_sharding
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import URL
@@ -108,21 +109,28 @@ class Metadata(Geometry):
         encoding_level, encoding_effort : int, optional
             As for `create_new_info`. Default: the finest level's settings, if its encoding is kept.
         **changes
-            Further members of the scale.
+            Further members of the scale, as for `create_new_info`.
 
         Returns
         -------
         dict
             The new entry of ``scales``. It covers [floor(min / factor), ceil(max / factor)).
+
+        Raises
+        ------
+        OptionError
+            If a factor or a member is impossible, or labels would be stored in an encoding that changes them.
         """
         edited = self.info if info is None else info
         finest = edited["scales"][0]
+        check_members(encoding or finest["encoding"], changes)
         settings = encoding_settings(encoding or finest["encoding"], encoding_level, encoding_effort)
         if sharding is not None:
             changes["sharding"] = None
         scale = coarser_scale(finest, factor, encoding=encoding, chunk_size=chunk_size, **settings, **changes)
         what = {"data_type": edited["data_type"], "num_channels": edited.get("num_channels", 1)}
         scale |= scale_sharding(sharding or False, scale, **what)
+        check_labels({**edited, "scales": [scale]})
         kept = [old for old in edited["scales"] if list(old["resolution"]) != list(scale["resolution"])]
         ordered = sorted([*kept, scale], key=lambda s: [float(n) for n in s["resolution"]])
         edited["scales"][:] = ordered

@@ -49,7 +49,7 @@ class Options:
     at: Mapping[str, int | str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        compression(self.compress)
+        _check_level(compression(self.compress), self.compress_level)
         threads(self.parallel)
         cache_control(self.cdn_cache)
         _count("lru_bytes", self.lru_bytes)
@@ -74,6 +74,16 @@ def compression(compress: str | bool | None) -> str | bool | None:
     if compress in ("", "none"):
         return False
     raise OptionError(f"compress is {compress!r}; it is True, False, None or one of {', '.join(SUFFIXES)}")
+
+
+def _check_level(method: str | bool | None, level: int | None) -> None:
+    """Refuse a level that is on no scale where it might be used: the method's, or any if chunks say which."""
+    from volumekit.codecs.compression import SUFFIXES, level_of
+
+    if isinstance(method, str):
+        level_of(method, level)
+    elif level is not None and (type(level) is not int or level not in range(23)):
+        raise OptionError(f"compress_level is {level!r}; it is a level of {', '.join(SUFFIXES)}: see compress")
 
 
 def threads(parallel: int | bool) -> int | None:

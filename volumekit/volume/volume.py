@@ -200,6 +200,8 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         max_mip: int = 0,
         factor: Sequence[int] = (2, 2, 1),
         sharding: bool | Mapping[str, Any] = False,
+        encoding_level: int | None = None,
+        encoding_effort: int | None = None,
         format: str | None = None,  # noqa: A002 - the field's word
         zarr_version: int | None = None,
         shard: Sequence[int] | None = None,
@@ -222,7 +224,7 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
             Voxel size in nm, (x, y, z).
         voxel_offset : sequence of int
             Coordinates of the first voxel.
-        chunk_size, encoding, max_mip, factor, sharding
+        chunk_size, encoding, max_mip, factor, sharding, encoding_level, encoding_effort
             As for `create_new_info`. Coarser levels are described but hold nothing yet.
         layer_type : {"image", "segmentation"}
             What the voxels mean.
@@ -251,7 +253,7 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         """
         place = resolve(url, format)
         kind = info.name if isinstance(info, Format) else "precomputed" if info is not None else new_format(place)
-        voxels = _as_voxels(array, storable(kind))
+        voxels = _as_voxels(array, storable(kind, described=info is not None))
         if info is None:
             described = Description(
                 size=voxels.shape[:3],
@@ -267,7 +269,12 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
             info = describe(
                 place,
                 described,
-                precomputed={"encoding": encoding, "sharding": sharding},
+                precomputed={
+                    "encoding": encoding,
+                    "sharding": sharding,
+                    "encoding_level": encoding_level,
+                    "encoding_effort": encoding_effort,
+                },
                 zarr={"zarr_version": zarr_version, "shard": shard, "compressor": compressor},
             )
         if kind != "precomputed":

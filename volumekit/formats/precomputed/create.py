@@ -9,15 +9,22 @@ import numpy as np
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError, MissingExtraError, OptionError, UnsupportedError
-from volumekit.formats.precomputed.info import LAYER_TYPES, SETTINGS, VOLUME, Info, is_wrong, parse_levels
+from volumekit.formats.precomputed.info import (
+    DATA_TYPES,
+    LAYER_TYPES,
+    READ_TYPES,
+    SETTINGS,
+    VOLUME,
+    Info,
+    is_wrong,
+    parse_levels,
+)
+from volumekit.formats.precomputed.settings import check_labels, check_members, encoding_settings
 from volumekit.formats.precomputed.sharding import coarser_sharding, scale_sharding
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds, each_factor
 from volumekit.model.level import Level
 from volumekit.model.units import exact
-
-_LEVELS = {"jpeg": "jpeg_quality", "png": "png_level", "jxl": "jxl_quality", "fpzip": "fpzip_precision"}
-_EFFORTS = {"jxl": "jxl_effort"}
 
 
 def scale_key(resolution: Sequence[float]) -> str:
@@ -54,34 +61,6 @@ def make_scale(
     if encoding == "compressed_segmentation":
         scale["compressed_segmentation_block_size"] = [_number(n) for n in block_size]
     return scale
-
-
-def encoding_settings(encoding: str, level: int | None, effort: int | None) -> Info:
-    """Return the members of a scale that cloud-volume's ``encoding_level`` and ``encoding_effort`` stand for.
-
-    Parameters
-    ----------
-    encoding : str
-        The scale's encoding.
-    level : int, optional
-        ``jpeg_quality``, ``png_level``, ``jxl_quality`` or ``fpzip_precision``.
-    effort : int, optional
-        ``jxl_effort``.
-
-    Raises
-    ------
-    OptionError
-        If this encoding has no such setting.
-    """
-    settings: Info = {}
-    for option, value, names in (("encoding_level", level, _LEVELS), ("encoding_effort", effort, _EFFORTS)):
-        if value is None:
-            continue
-        if encoding not in names:
-            others = ", ".join(SETTINGS.get(encoding, ())) or "none"
-            raise OptionError(f"the encoding {encoding} has no {option}; its settings: {others}")
-        settings[names[encoding]] = _number(value)
-    return settings
 
 
 def _number(value: float) -> int | float:
@@ -181,12 +160,13 @@ def create_info(
         Whether chunks are packed into larger files, and how: True: as `Volume.create_sharding` chooses, or the
         ``sharding`` member of the info. Coarser scales are sharded like the first one.
     **more
-        Further members of the first scale, such as ``jpeg_quality``.
+        Further members of the first scale: settings of its encoding, such as ``jpeg_quality``, ``key``, ``hidden``.
 
     Raises
     ------
     OptionError
-        If the values do not describe a volume.
+        If the values do not describe a volume, a member is none of its encoding's, or labels would be stored in an
+        encoding that changes them.
     """
     try:
         scale = make_scale(
@@ -199,6 +179,7 @@ def create_info(
             block_size=compressed_segmentation_block_size,
         )
         what = {"data_type": _type_name(data_type), "num_channels": num_channels}
+        check_members(encoding, more)
         scale |= encoding_settings(encoding, encoding_level, encoding_effort)
         scales = [{**scale, **scale_sharding(sharding or False, scale, **what), **more}]
         for step in each_factor(factor, max_mip):
@@ -212,11 +193,13 @@ def create_info(
         "num_channels": _number(num_channels),
         "scales": scales,
     }
-    if layer_type == "segmentation":
-        _check_labels(encoding)
     folders = {"mesh": mesh, "skeletons": skeletons, "redirect": redirect}
     info |= {name: name if value is True else value for name, value in folders.items() if value}
+    if info["data_type"] not in DATA_TYPES:
+        alone = "; only CloudVolume reads that" if info["data_type"] in READ_TYPES else ""
+        raise OptionError(f"data_type is {data_type!r}{alone}; it is one of {', '.join(DATA_TYPES)}")
     check_info(info)
+    check_labels(info)
     return info
 
 
@@ -226,15 +209,6 @@ def _type_name(data_type: Any) -> str:
     except TypeError:
         return str(data_type)
     return name
-
-
-def _check_labels(encoding: str) -> None:
-    """Refuse what would make other labels of labels."""
-    if encoding == "jpeg":
-        raise OptionError(
-            "jpeg changes values, and a segmentation's are labels; choose compressed_segmentation or another lossless "
-            "encoding"
-        )
 
 
 def check_info(info: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MetadataError
 from volumekit.formats.base import Cell, Container, Format, Native, WrongFormat
-from volumekit.formats.precomputed.info import VOLUME, Info, dump_info, is_wrong, load_info, parse_levels
+from volumekit.formats.precomputed.info import DATA_TYPES, VOLUME, Info, dump_info, is_wrong, load_info, parse_levels
 from volumekit.model.chunk_names import ChunkNames
 from volumekit.model.level import Level
 from volumekit.model.sharding import ShardingSpec
@@ -143,7 +143,7 @@ class Precomputed(Format):
 
     def native(self, level: Level) -> Native | None:
         """Return TensorStore's spec; the info is passed along, so that TensorStore never reads it."""
-        if level.codec.name not in _NATIVE or _gunzips(level) or _blends(level):
+        if level.codec.name not in _NATIVE or level.dtype.name not in DATA_TYPES or _gunzips(level) or _blends(level):
             return None
         if CODECS[level.codec.name].supports(level.dtype, level.channels):
             return None

@@ -18,6 +18,11 @@ from volumekit.model.level import CodecSpec, Level, Sharding
 from volumekit.model.sharding import SHARDED, ShardingSpec
 
 DATA_TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+"""Data types of the format; float32 of images only."""
+
+READ_TYPES = (*DATA_TYPES, "int64", "float64")
+"""Data types of volumes that are read and written: CloudVolume makes volumes of two more, which nothing else reads."""
+
 LAYER_TYPES = ("image", "segmentation")
 MAX_COORDINATE = 2**62 - 2
 MAX_CHUNK_BYTES = 2**32
@@ -84,8 +89,8 @@ def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
         If the volume as a whole cannot be understood.
     """
     data_type = str(info.get("data_type", "")).lower()
-    if data_type not in DATA_TYPES:
-        raise MetadataError(f"data_type is {info.get('data_type')!r}; known: {', '.join(DATA_TYPES)}", key="info")
+    if data_type not in READ_TYPES:
+        raise MetadataError(f"data_type is {info.get('data_type')!r}; known: {', '.join(READ_TYPES)}", key="info")
     if str(info.get("type", "image")).lower() not in LAYER_TYPES:
         raise MetadataError(f"type is {info['type']!r}; known: {', '.join(LAYER_TYPES)}", key="info")
     channels = _whole(info.get("num_channels", 1), "num_channels", least=1)
