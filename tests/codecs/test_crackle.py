@@ -57,6 +57,72 @@ def test_crowded_labels_mark_where_voxels_are_the_same():
     np.testing.assert_array_equal(Crackle().decode(data, SHAPE, U4), chunk)
 
 
+@pytest.mark.parametrize("x", [1, 63, 64, 65, 127, 128, 130])
+@pytest.mark.parametrize("dense", [False, True])
+def test_planes_as_wide_as_words(x, dense):
+    random = np.random.default_rng(x)
+    for y in (1, 2, 63, 70):
+        chunk = np.zeros((x, y, 3, 1), U4)
+        spots = random.random(chunk.shape) < (0.9 if dense else 0.05)
+        chunk[spots] = random.integers(1, 1 << 20 if dense else 4, spots.sum())
+        chunk[x // 2 :, :, 1] = 7
+        np.testing.assert_array_equal(Crackle().decode(stream(chunk), chunk.shape, U4), chunk)
+
+
+def walk(start, moves, size=(64, 5)):
+    """Return a stream without checksums of one plane in two components, whose cracks are a walk."""
+    codes = [(move - before) & 3 for move, before in zip(moves, [0, *moves], strict=False)]
+    codes += [0] * (-len(codes) % 4)
+    packed = bytes(sum(code << 2 * n for n, code in enumerate(codes[at : at + 4])) for at in range(0, len(codes), 4))
+    x, y = start
+    walks = struct.pack("<I", 4) + bytes([1, y, 1, x]) + packed
+    labels = struct.pack("<Q2IH2B", 2, 3, 4, 2, 0, 1)
+    head = struct.pack("<4sBH3IBI", b"crkl", 0, 2 | 2 << 2, *size, 1, 0, len(labels))
+    return head + struct.pack("<I", len(walks)) + labels + walks
+
+
+UP, RIGHT, DOWN, LEFT = range(4)
+SIZE = (64, 5, 1, 1)
+
+
+ACROSS = [RIGHT] * 64
+END = [RIGHT, LEFT]
+
+
+def test_a_walk_made_by_hand():
+    expected = np.full(SIZE, 3, U4)
+    expected[:, 2:] = 4
+    np.testing.assert_array_equal(Crackle().decode(walk((0, 2), [*ACROSS, DOWN, UP]), SIZE, U4), expected)
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        [LEFT, UP, RIGHT, DOWN, *ACROSS, DOWN, UP],
+        [*ACROSS, RIGHT, DOWN, UP],
+        [*ACROSS, UP, UP, UP, LEFT, DOWN, *END],
+        [*ACROSS, DOWN, DOWN, DOWN, DOWN, LEFT, UP, *END],
+        [*ACROSS, *[UP] * 9, *[DOWN] * 9, *END],
+        [*ACROSS, *[DOWN] * 9, *[UP] * 9, *END],
+        [*[LEFT] * 500, *[RIGHT] * 500, *ACROSS, DOWN, UP],
+    ],
+)
+def test_a_walk_that_leaves_the_plane_is_refused_even_if_it_returns(moves):
+    with pytest.raises(CorruptChunkError, match="walks of plane 0"):
+        Crackle().decode(walk((0, 2), moves), SIZE, U4)
+
+
+def test_planes_that_are_not_asked_for_are_not_decoded():
+    chunk = cells()
+    data = bytearray(stream(chunk))
+    data[crackle.codec.grid_index(bytes(data))[4] + 20] ^= 4
+    out = np.zeros((21, 14, 4, 1), U4)
+    assert Crackle().fill(bytes(data), SHAPE, out, (*np.s_[:, :, :4], slice(None)))
+    np.testing.assert_array_equal(out, chunk[:, :, :4])
+    with pytest.raises(CorruptChunkError, match="plane 4"):
+        Crackle().fill(bytes(data), SHAPE, out, (*np.s_[:, :, 1:5], slice(None)))
+
+
 def test_remapped_labels():
     chunk = cells()
     mapping = {int(label): int(label) % 3 for label in np.unique(chunk)}

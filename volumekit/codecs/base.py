@@ -53,6 +53,25 @@ class Codec(ABC):
             If the bytes are not a chunk of this shape and type. Nothing beyond the declared shape is allocated.
         """
 
+    def fill(self, data: bytes, shape: tuple[int, int, int, int], out: NDArray[Any], inside: tuple[slice, ...]) -> bool:
+        """Decode voxels of a chunk straight into an array, where that takes less than `decode`; tell whether it did.
+
+        Errors are those of `decode`, after which the array may hold anything; damage in what is not decoded goes
+        unnoticed.
+
+        Parameters
+        ----------
+        data : bytes
+            The stored bytes, possibly damaged.
+        shape : tuple of int
+            (x, y, z, channel) of the chunk.
+        out : numpy.ndarray
+            (x, y, z, channel), of the level's data type, any strides.
+        inside : tuple of slice
+            Which voxels of the chunk, one slice per axis, with positive steps; not none.
+        """
+        return False
+
     @abstractmethod
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a chunk.

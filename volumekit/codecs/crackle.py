@@ -28,8 +28,16 @@ class Crackle(Codec):
         """See `Codec.decode`."""
         check_readable(self, shape, dtype)
         out = np.empty(shape, dtype, order="F")
-        crackle_decoder.decode(data, out[..., 0])
+        crackle_decoder.decode(data, shape[:3], out[..., 0], (slice(None),) * 3)
         return out
+
+    def fill(self, data: bytes, shape: tuple[int, int, int, int], out: NDArray[Any], inside: tuple[slice, ...]) -> bool:
+        """See `Codec.fill`; planes of which no voxel is asked for are not decoded."""
+        check_readable(self, shape, out.dtype)
+        if not (out.dtype.isnative and out.flags.aligned and out.flags.writeable):
+            return False
+        crackle_decoder.decode(data, shape[:3], out[..., 0], inside[:3])
+        return True
 
     def labels(self, data: bytes, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Codec.labels`; nothing is decoded."""

@@ -40,27 +40,32 @@ class _Labels:
     pins: list[tuple[int, NDArray[Any], NDArray[Any]]]
 
 
-def decode(data: bytes, out: NDArray[Any]) -> None:
-    """Decode a chunk.
+def decode(data: bytes, shape: tuple[int, ...], out: NDArray[Any], inside: tuple[slice, ...]) -> None:
+    """Decode voxels of a chunk, and no plane that has none of them.
 
     Parameters
     ----------
     data : bytes
         The stored bytes, possibly damaged.
+    shape : tuple of int
+        (x, y, z) of the chunk.
     out : numpy.ndarray
-        (x, y, z), an unsigned type, Fortran order; filled.
+        (x, y, z), an unsigned type, any strides; filled.
+    inside : tuple of slice
+        Which voxels of the chunk, (x, y, z), with positive steps.
 
     Raises
     ------
     CorruptChunkError
         If the data are damaged, or declare another shape or type.
     """
-    stream = read_stream(data, out.shape, out.dtype)
+    stream = read_stream(data, shape, out.dtype)
     labels = _read_labels(stream, out.dtype)
     if len(labels.distinct) == 1:
         out[...] = labels.distinct[0]
         return
-    _paint(stream, labels, np.arange(stream.shape[2]), out.T.reshape(stream.shape[2], -1))
+    x, y, z = inside
+    _paint(stream, labels, np.arange(shape[2])[z], out.T, (slice(None), y, x))
 
 
 def labels(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -79,9 +84,9 @@ def mask(data: bytes, label: int, shape: tuple[int, ...], dtype: np.dtype[Any]) 
         out[...] = True
         return out
     planes = _planes_of(label, found, stream.shape)
-    voxels = np.empty((len(planes), shape[0] * shape[1]), dtype)
+    voxels = np.empty((len(planes), shape[1], shape[0]), dtype)
     _paint(stream, found, planes, voxels)
-    out.T.reshape(shape[2], -1)[planes] = voxels == label
+    out.T[planes] = voxels == label
     return out
 
 
@@ -95,8 +100,10 @@ def _planes_of(label: int, labels: _Labels, shape: tuple[int, int, int]) -> NDAr
     return np.flatnonzero(has)
 
 
-def _paint(stream: Stream, labels: _Labels, planes: NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Decode planes into (plane, y * x)."""
+def _paint(
+    stream: Stream, labels: _Labels, planes: NDArray[np.int64], out: NDArray[Any], inside: tuple[slice, ...] = ()
+) -> None:
+    """Decode planes, or those of their voxels that are ``inside``, into (plane, y, x)."""
     components, counts = find_components(stream, planes)
     if (counts != np.diff(labels.starts)[planes]).any():
         raise CorruptChunkError("the crackle stream has more or fewer components than labels")
@@ -106,7 +113,8 @@ def _paint(stream: Stream, labels: _Labels, planes: NDArray[np.int64], out: NDAr
         places = {z: n for n, z in enumerate(planes.tolist())}
         for label, firsts, depths in labels.pins:
             _pin(label, firsts, depths, places, components, labels.starts, each)
-    _look_up(components, labels.starts[planes], each, out)
+    cut = components.reshape(-1, stream.shape[1], stream.shape[0])[inside]
+    _look_up(cut, labels.starts[planes], each, out)
 
 
 def _pin(
@@ -123,10 +131,12 @@ def _pin(
 
 @kernel
 def _look_up(components: Any, starts: Any, each: Any, out: Any) -> None:
-    for plane in range(components.shape[0]):
-        labels, numbers, voxels = each[starts[plane] :], components[plane], out[plane]
-        for at in range(np.uint64(voxels.size)):
-            voxels[at] = labels[np.uint64(numbers[at])]
+    for plane in range(out.shape[0]):
+        labels = each[starts[plane] :]
+        for y in range(out.shape[1]):
+            numbers, voxels = components[plane, y], out[plane, y]
+            for x in range(np.uint64(voxels.size)):
+                voxels[x] = labels[np.uint64(numbers[x])]
 
 
 def _read_labels(stream: Stream, dtype: np.dtype[Any]) -> _Labels:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.codecs.components import join, number
+from volumekit.codecs.crackle_planes import SLACK, WORD, connect, paint, row_count, row_words, strayed
 from volumekit.codecs.crackle_stream import Stream, byte_width, check_planes
 from volumekit.compiled import inlined, kernel
 from volumekit.errors import CorruptChunkError
 
 _UP, _RIGHT, _DOWN, _LEFT, _NONE = range(5)
-_ABOVE, _BEFORE = 1, 2  # a voxel's neighbour in y and in x: cracks are marked at the voxel behind them
+_ONE, _SHIFT, _LOW = (np.uint64(n) for n in (1, WORD.bit_length() - 1, WORD - 1))
 _MOVES = 4  # of a byte
 _ORDERS = 24  # of four moves by frequency, in five bits
 
@@ -34,12 +34,13 @@ def find_components(
         If a walk is damaged, or a checksum is wrong.
     """
     x, y, _ = stream.shape
-    components, counts = np.empty((len(planes), x * y), np.uint32), np.empty(len(planes), np.int64)
+    room, counts = np.empty(len(planes) * x * y + SLACK, np.uint32), np.empty(len(planes), np.int64)
     widths = (byte_width(x + 1), byte_width(y + 1))
     model = _read_model(stream.model, stream.order)
-    damaged = _follow(stream.data, stream.starts, planes, (x, y), widths, stream.permissible, model, components, counts)
+    damaged = _follow(stream.data, stream.starts, planes, (x, y), widths, stream.permissible, model, room, counts)
     if damaged >= 0:
         raise CorruptChunkError(f"the walks of plane {damaged} of the crackle stream are damaged")
+    components = room[:-SLACK].reshape(len(planes), x * y)
     check_planes(stream, components, planes)
     return components, counts
 
@@ -70,24 +71,25 @@ def _follow(
     counts: Any,
 ) -> Any:  # fmt: skip
     """Find the components of planes; return the first one that is damaged, or -1."""
-    sx, sy = size
-    longest = 0
+    longest, area, row = 0, size[0] * size[1], WORD * row_words(size)
     for z in planes:
         longest = max(longest, starts[z + 1] - starts[z])
-    marks, parents = np.empty(sx * sy, np.uint8), np.empty(sx * sy + 1, np.uint32)
+    cracks = np.empty((2, row_words(size) * row_count(size)), np.uint64)
+    parents = np.empty(area, np.uint32)
     # A branch takes two moves. There are four moves in a byte, and with a model up to eight.
     branches = np.empty((4 if model.size else 2) * longest + 4, np.int64)
     corners = np.empty(longest + 1, np.int64)
     for n in range(planes.size):
         code = data[starts[planes[n]] : starts[planes[n] + 1]]
-        first, found = _read_corners(code, corners, size, widths)
+        first, found = _read_corners(code, corners, size, widths, row)
         if first < 0:
             return planes[n]
         moves = code[first:] if model.shape[0] == 0 else _uncode(code[first:], model)
-        marks[:] = 0
-        if not _walk(moves, corners[:found], branches, marks, size):
+        cracks[:] = 0
+        if not _walk(moves, corners[:found], branches, cracks, row) or strayed(cracks[0], cracks[1], size):
             return planes[n]
-        counts[n] = _connect(marks, permissible, parents, components[n], size)
+        counts[n] = connect(cracks[0], cracks[1], permissible, parents, size)
+        paint(cracks[0], parents, components[n * area : (n + 1) * area + SLACK], size)
     return -1
 
 
@@ -100,7 +102,7 @@ def _take(code: Any, at: Any, width: Any) -> Any:
 
 
 @kernel
-def _read_corners(code: Any, corners: Any, size: Any, widths: Any) -> Any:
+def _read_corners(code: Any, corners: Any, size: Any, widths: Any, row: Any) -> Any:
     """Read where walks start, row by row; return where the moves begin, -1 if damaged, and how many walks there are.
 
     Rows and places in a row are stored as differences.
@@ -125,7 +127,7 @@ def _read_corners(code: Any, corners: Any, size: Any, widths: Any) -> Any:
             at += widths[0]
             if x > size[0]:
                 return -1, 0
-            corners[found] = x + (size[0] + 1) * y
+            corners[found] = x + row * (y + 1)
             found += 1
     return end, found
 
@@ -155,93 +157,37 @@ def _uncode(code: Any, model: Any) -> Any:
     return moves[: (count >> 2) + 1]
 
 
-@inlined
-def _step(move: Any, x: Any, y: Any, marks: Any, size: Any) -> Any:
-    """Make a move, mark the crack between the voxels beside it, and return the corner where it ends.
-
-    Along the border there are no voxels behind a crack, so nothing is marked.
-    """
-    sx, sy = size
-    if move == _UP:
-        y -= 1
-        if y >= 0 and x < sx:
-            marks[x + sx * y] |= _BEFORE
-    elif move == _DOWN:
-        if x < sx and y < sy:
-            marks[x + sx * y] |= _BEFORE
-        y += 1
-    elif move == _LEFT:
-        x -= 1
-        if x >= 0 and y < sy:
-            marks[x + sx * y] |= _ABOVE
-    elif move == _RIGHT:
-        if x < sx and y < sy:
-            marks[x + sx * y] |= _ABOVE
-        x += 1
-    return x, y
-
-
 @kernel
-def _walk(moves: Any, corners: Any, branches: Any, marks: Any, size: Any) -> bool:
-    """Mark the cracks of a plane; tell whether all walks came to their end inside of it."""
-    sx, sy = size
-    row = sx + 1
+def _walk(moves: Any, corners: Any, branches: Any, cracks: Any, row: Any) -> Any:
+    """Mark the cracks of a plane; tell whether all walks came to their end in memory."""
+    if corners.size == 0:
+        return True
+    by, room = np.array((-row, 1, row, -1)), np.uint64(WORD * cracks.shape[1])
+    at, walk, depth, before = corners[0], 1, 1, _NONE
     last: Any = 0
-    walk, depth, before = 0, 0, _NONE
-    x, y = 0, 0
     for n in range(_MOVES * moves.size):
-        if depth == 0:
-            if walk == corners.size:
-                return True
-            y = corners[walk] // row
-            x = corners[walk] - row * y
-            walk += 1
-            depth = 1
         move = (np.int64(moves[n >> 2] >> 2 * (n & 3)) + last) & 3
         last = move
-        if before != _NONE and move ^ before == 2:
-            if move == _DOWN or move == _RIGHT:  # noqa: PLR1714, SIM109 - a membership test costs more
-                branches[depth] = x + row * y
-                depth += 1
-            else:
-                depth -= 1
-                if depth:
-                    y = branches[depth] // row
-                    x = branches[depth] - row * y
+        if before ^ move == 2:
             before = _NONE
+            if move == _DOWN or move == _RIGHT:  # noqa: PLR1714, SIM109 - a membership test costs more
+                branches[depth] = at
+                depth += 1
+                continue
+            depth -= 1
+            if depth:
+                at = branches[depth]
+                continue
+            if walk == corners.size:
+                return True
+            at, walk, depth = corners[walk], walk + 1, 1
             continue
-        x, y = _step(before, x, y, marks, size)
-        if x < 0 or y < 0 or x > sx or y > sy:
-            return False
+        if before != _NONE:
+            corner = at + by[before]
+            crack = np.uint64(min(at, corner))
+            at = corner
+            if np.uint64(at) >= room:
+                return False
+            cracks[before & 1, crack >> _SHIFT] |= _ONE << (crack & _LOW)
         before = move
-    return depth == 0 and walk == corners.size
-
-
-@kernel
-def _connect(marks: Any, permissible: Any, parents: Any, components: Any, size: Any) -> Any:
-    """Number the components of a plane; return how many there are."""
-    flip = np.uint8(0) if permissible else np.uint8(3)
-    sx, sy = np.uint64(size[0]), np.uint64(size[1])
-    count, at, one = np.uint32(0), np.uint64(0), np.uint64(1)
-    for y in range(sy):
-        here, inside = np.uint32(0), np.uint8(0 if y == 0 else _ABOVE)
-        for _x in range(sx):
-            open_ = (marks[at] ^ flip) & inside
-            inside |= np.uint8(_BEFORE)
-            if open_ == _BEFORE | _ABOVE:
-                above = components[at - sx]
-                if above != here:
-                    join(parents, here, above)
-            elif open_ == _ABOVE:
-                here = components[at - sx]
-            elif open_ == 0:
-                here = count
-                parents[count] = count
-                count += np.uint32(1)
-            components[at] = here
-            at += one
-    found = number(parents, count, 0)
-    if found != count:
-        for place in range(at):
-            components[place] = parents[components[place]]
-    return found
+    return False

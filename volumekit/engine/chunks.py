@@ -17,6 +17,8 @@ from volumekit.formats.base import Cell, Format
 from volumekit.model.level import C_ORDER, F_ORDER, Level
 from volumekit.storage.base import Value
 
+_ALL = (slice(None),) * 4
+
 
 class Part(NamedTuple):
     """What a box and a chunk have in common.
@@ -215,7 +217,17 @@ class Chunks:
         CorruptChunkError
             If it does not decode.
         """
-        out[...] = self.background(cell) if value is None else self.decode(cell, value)[inside]
+        if value is None:
+            out[...] = self.background(cell)
+        elif not self._fill(cell, out, value, inside):
+            out[...] = self.decode(cell, value)[inside]
+
+    def _fill(self, cell: Cell, out: NDArray[Any], value: Value, inside: tuple[slice, ...]) -> bool:
+        """Decode straight into the array, where that can be."""
+        if out.dtype != self._level.dtype:
+            return False
+        with self._named(cell):
+            return self._format.fill(self._level, cell, value, out, inside or _ALL)
 
     def background(self, cell: Cell) -> NDArray[Any]:
         """Return what a chunk that is not stored holds, or raise if it is an error that it is not."""

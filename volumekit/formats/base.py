@@ -177,6 +177,13 @@ class Format(ABC):
     def decode(self, level: Level, cell: Cell, value: Any) -> NDArray[Any]:
         """Return the voxels of a cell, (x, y, z, channel), from a `storage.base.Value`."""
 
+    def fill(self, level: Level, cell: Cell, value: Any, out: NDArray[Any], inside: tuple[slice, ...]) -> bool:
+        """Put voxels of a cell straight into an array of the level's type; tell whether that takes less than `decode`.
+
+        If not, nothing is done. ``inside`` has a slice for each of (x, y, z, channel).
+        """
+        return False
+
     def labels(self, level: Level, cell: Cell, value: Any) -> NDArray[Any] | None:
         """Return the distinct values of a cell, sorted, where they are had without decoding it; else None."""
         return None

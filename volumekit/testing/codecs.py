@@ -176,6 +176,22 @@ class CodecConformance:
             assert decoded.flags["F_CONTIGUOUS" if self.fortran else "C_CONTIGUOUS"]
             assert decoded.dtype.isnative
 
+    def test_filling(self) -> None:
+        """Voxels go straight into an array as they are decoded, all of them or some, and nowhere else."""
+        for shape in self.shapes:
+            chunk = self.sample(shape, self.dtypes[-1], self.channels[-1])
+            data = self.codec.encode(chunk)
+            wanted = self.codec.decode(data, chunk.shape, chunk.dtype)
+            full = (slice(None),) * 4
+            low = tuple(slice(0, (n + 1) // 2) for n in shape)
+            high = tuple(slice(n // 2, n, 2) for n in shape)
+            for inside in (full, (*low, slice(None)), (*high, slice(None)), (low[0], high[1], low[2], slice(0, 1))):
+                around = np.ones([n + 2 for n in wanted[inside].shape], chunk.dtype)
+                place, expected = (slice(1, -1),) * 4, around.copy()
+                if self.codec.fill(data, chunk.shape, around[place], inside):
+                    expected[place] = wanted[inside]
+                np.testing.assert_array_equal(around, expected)
+
     def test_threads(self) -> None:
         """Many threads at once give what one gives."""
         chunks = list(self.samples())

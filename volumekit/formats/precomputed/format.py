@@ -107,6 +107,10 @@ class Precomputed(Format):
         """Return the voxels of a chunk."""
         return get_codec(level.codec).decode(value.data, _shape(level, cell), level.dtype)
 
+    def fill(self, level: Level, cell: Cell, value: Any, out: NDArray[Any], inside: tuple[slice, ...]) -> bool:
+        """Put voxels of a chunk straight into an array, where its encoding can."""
+        return get_codec(level.codec).fill(value.data, _shape(level, cell), out, inside)
+
     def labels(self, level: Level, cell: Cell, value: Any) -> NDArray[Any] | None:
         """Return the distinct values of a chunk where its encoding lists them."""
         codec = get_codec(level.codec)
