@@ -33,6 +33,27 @@ def call(*args):
     return run([str(arg) for arg in args])
 
 
+def test_it_is_a_module_too():
+    done = subprocess.run([sys.executable, "-m", "volumekit", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"volumekit {__version__}\n"
+
+
+def test_a_dry_run_of_what_is_finished(stack, tmp_path, capsys):
+    commands = (
+        ["convert", stack[0], tmp_path / "v", "--voxel-size", "4,4,40", "--chunk-size", 16, "--quiet"],
+        ["downsample", tmp_path / "v", "--quiet"],
+    )
+    for command in commands:
+        assert call(*command) == 0
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        capsys.readouterr()
+        assert call(*command, "--dry-run") == 0
+        assert "v is finished: nothing is left to do" in capsys.readouterr().out
+        assert call(*command, "--dry-run", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["tasks"] == 0
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def test_convert_info_exists_export(stack, tmp_path, capsys):
     folder, array = stack
     out = tmp_path / "v"

@@ -46,7 +46,7 @@ def stack(tmp_path):
 def test_damaged_images_are_left_out_and_named(stack, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="volumekit"):
         made = convert(stack, tmp_path / "out", voxel_size=(4, 4, 4), mips=1, on_error="skip", progress=False)
-    assert "3 images are damaged and left out, their voxels are 0: 005.tif, 009.tif, 012.tif" in caplog.text
+    assert "3 images are damaged and left out, voxels there are 0: 005.tif, 009.tif, 012.tif" in caplog.text
     expected = planes()
     expected[:, :, [5, 9, 12]] = 0
     np.testing.assert_array_equal(made[:][..., 0], expected)
@@ -215,3 +215,95 @@ def test_a_source_that_changes_is_noticed_soon(stack, tmp_path, monkeypatch):
     assert not (tmp_path / "out/info").exists()
     with pytest.raises(TargetExistsError, match="the source has changed since"):
         convert(stack, tmp_path / "out", on_error="skip", **how)
+
+
+# Damaged images that are left out, and then are not
+
+
+@pytest.fixture
+def torn(stack):
+    """The stack with image 5 damaged in its voxels, and no other."""
+    for name in ("009.tif", "012.tif"):
+        (stack / name).write_bytes((stack / "008.tif").read_bytes())
+    return stack
+
+
+def mended(torn):
+    (torn / "005.tif").write_bytes((torn / "004.tif").read_bytes())
+    voxels = planes()
+    voxels[:, :, [9, 12]] = voxels[:, :, [8]]
+    voxels[:, :, 5] = voxels[:, :, 4]
+    return voxels
+
+
+AGAIN = {"voxel_size": (4, 4, 4), "chunk_size": (32, 32, 4), "mips": 1, "memory": FEW, "jobs": 1, "progress": False}
+
+
+@pytest.mark.parametrize(("name", "on_error", "method"), [("out", "fail", "mean"), ("out.zarr", "skip", "gaussian")])
+def test_what_was_left_out_is_done_again_when_the_image_is_whole(
+    torn, tmp_path, name, on_error, method, monkeypatch, caplog
+):
+    monkeypatch.setattr("volumekit.ops.ladder.SLABS", 1)
+    again = {**AGAIN, "memory": FEW if method == "mean" else "500MB", "method": method}
+    convert(torn, tmp_path / name, on_error="skip", **again)
+    assert "1 image is damaged" in caplog.text
+    voxels, tasks, real = mended(torn), [], build.Build.__call__
+    monkeypatch.setattr(
+        build.Build, "__call__", lambda self, task, report: tasks.append(task) or real(self, task, report)
+    )
+    made = convert(torn, tmp_path / name, on_error=on_error, **again)
+    first = [task.box for task in tasks if task.stage == 0]
+    assert len({box.minpt.z for box in first}) == 1, "those with the image"
+    assert all(box.minpt.z <= 5 < box.maxpt.z < SHAPE[2] for box in first), "and no others"
+    assert {task.stage for task in tasks} == ({0, 1} if method == "gaussian" else {0})
+    np.testing.assert_array_equal(made[:][..., 0], voxels)
+    twin = convert(torn, tmp_path / f"twin_{name}", **again)
+    np.testing.assert_array_equal(Volume(made.cloudpath, 1)[:], Volume(twin.cloudpath, 1)[:])
+    assert "damaged" not in made.provenance.processing[-1]
+    tasks.clear()
+    caplog.clear()
+    convert(torn, tmp_path / name, on_error="skip", **again)
+    assert not tasks
+    assert "nothing is left" in caplog.text
+    assert not list((tmp_path / "out.zarr").glob(".volumekit*"))
+
+
+@pytest.mark.parametrize("name", ["out", "out.zarr"])
+def test_what_is_damaged_still_fails_when_asked_and_the_result_stays(torn, tmp_path, name):
+    made = convert(torn, tmp_path / name, on_error="skip", **AGAIN)
+    before = made[:]
+    for _ in range(2):
+        with pytest.raises(CorruptChunkError, match=r"005\.tif"):
+            convert(torn, tmp_path / name, on_error="fail", **AGAIN)
+        np.testing.assert_array_equal(Volume(tmp_path / name)[:], before)
+    again = convert(torn, tmp_path / name, on_error="skip", **AGAIN)
+    assert list(again.provenance.processing[-1]["damaged"]) == ["005.tif"]
+    np.testing.assert_array_equal(again[:], before)
+    np.testing.assert_array_equal(convert(torn, tmp_path / name, on_error="skip", **AGAIN)[:], before)
+
+
+def test_other_images_than_the_damaged_ones_are_the_same_or_it_is_another_job(torn, tmp_path):
+    convert(torn, tmp_path / "out", on_error="skip", **AGAIN)
+    mended(torn)
+    (torn / "017.tif").write_bytes((torn / "005.tif").read_bytes())
+    with pytest.raises(TargetExistsError, match="already"):
+        convert(torn, tmp_path / "out", **AGAIN)
+
+
+def test_a_break_after_leaving_out_does_not_hide_it_from_those_who_want_to_fail(torn, tmp_path, monkeypatch):
+    real = build.Build.__call__
+
+    def stops(self, task, report):
+        if task.box.minpt.z > 5:
+            raise NoSpaceError("full")
+        return real(self, task, report)
+
+    monkeypatch.setattr("volumekit.ops.ladder.SLABS", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(build.Build, "__call__", stops)
+        with pytest.raises(NoSpaceError):
+            convert(torn, tmp_path / "out", on_error="skip", **AGAIN)
+    with pytest.raises(CorruptChunkError, match=r"005\.tif"):
+        convert(torn, tmp_path / "out", on_error="fail", **AGAIN)
+    voxels = mended(torn)
+    np.testing.assert_array_equal(convert(torn, tmp_path / "out", on_error="fail", **AGAIN)[:][..., 0], voxels)

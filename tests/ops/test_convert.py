@@ -397,7 +397,11 @@ def test_no_volume_among_its_images(stack, tmp_path):
             with pytest.raises(OptionError, match="among its own images"):
                 convert(source, target, overwrite=True)
     assert not (folder / "info").exists()
-    check(convert(folder, folder / "volume"), array, (0, 0, 0), (2, 2, 2), 0)
+    for target in (folder / "volume", tmp_path / "link" / "deep" / "volume"):
+        with pytest.raises(OptionError, match=r"inside the folder of the source's images.*\*\.tif"):
+            convert(folder, target)
+    assert not (folder / "volume").exists()
+    check(convert(folder / "*.tif", folder / "volume"), array, (0, 0, 0), (2, 2, 2), 0)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Factors from level to level: the same, one by one, or chosen from the voxel size."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,30 @@ def test_infos_with_a_factor_for_each_level():
         Volume.create_new_info(
             1, "image", "uint8", "raw", (4, 4, 40), (0, 0, 0), (64, 64, 64), max_mip=1, factor=[(2, 2, 1), (2, 2, 2)]
         )
+
+
+@pytest.mark.parametrize("factor", [(1025, 1, 1), 10**30, [[2, 2, 2], [2, 2, 10**6]]])
+def test_absurd_factors_are_refused_before_anything_is_written(tmp_path, factor):
+    volume = Volume.from_numpy(np.ones((8, 8, 8), np.uint8), tmp_path / "v", chunk_size=(8, 8, 8))
+    before = sorted(tmp_path.rglob("*"))
+    mips = 2 if isinstance(factor, list) else 1
+    with pytest.raises(OptionError, match="at most 1024"):
+        volumekit.downsample(volume, factor=factor, mips=mips)
+    with pytest.raises(OptionError, match="at most 1024"):
+        volumekit.convert(volume, tmp_path / "other", factor=factor, mips=mips)
+    with pytest.raises(OptionError, match="no coarser level; give one above 1"):
+        volumekit.downsample(volume, factor=(1, 1, 1))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_cells_much_larger_than_the_volume_take_no_more_memory_than_it(tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 255, (20, 30, 10), np.uint8)
+    volume = Volume.from_numpy(voxels, tmp_path / "v", chunk_size=(8, 8, 8))
+    tracemalloc.start()
+    try:
+        made = volumekit.downsample(volume, factor=1024, progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert Volume(made.cloudpath, 1)[:].ravel().tolist() == [round(voxels.mean())]
+    assert peak < 100 << 20, "not a gigabyte for a cell"

@@ -77,6 +77,9 @@ def test_what_cannot_be_read_is_told(pair):
     assert not found
     assert "unreadable: chunk" in str(found)
     assert found.compared == found.blocks
+    assert str(found).startswith("none of ")
+    nothing = verify(one, two, box=Bbox((-5, 3, 8), (0, 9, 12)))
+    assert str(nothing).startswith("nothing could be compared: 1 box cannot be read\nunreadable: chunk")
 
 
 def test_what_cannot_be_compared(pair, tmp_path):

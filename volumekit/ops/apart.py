@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def check_apart(volume: Volume | None, target: URL) -> None:
     """Refuse a target that is the source, or would be mixed up with it; links are followed.
 
-    A volume and a target inside it, or around it, are refused. Images may lie beside the target or around it, but not
-    in the very folder where the target's own files go.
+    A volume and a target inside it, or around it, are refused. Images may lie beside the target, when a file or a
+    pattern names them, but not in the very folder where the target's own files go; a folder of images holds no target.
 
     Parameters
     ----------
@@ -40,10 +40,17 @@ def check_apart(volume: Volume | None, target: URL) -> None:
         return
     source = resolve(volume.cloudpath)
     images = source.format == "stack"
-    here, there = _place(split_selector(source)[0]), _place(target)
+    folder, selected = split_selector(source)
+    here, there = _place(folder), _place(target)
     if _same(here, there):
         what = "would be written among its own images" if images else "are the same dataset"
         raise OptionError(f"source and target {what}: {volume.cloudpath}, {target}", url=str(target))
+    if images and selected is None and _inside(there, here):
+        raise OptionError(
+            f"the target lies inside the folder of the source's images: {target}; choose a place outside it, or name "
+            f"the images by a pattern such as '{folder.path}/*.tif'",
+            url=str(target),
+        )
     if not images and (_inside(here, there) or _inside(there, here)):
         raise OptionError(f"one of source and target lies inside the other: {volume.cloudpath}, {target}")
 

@@ -11,24 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.engine.planes import check_planes, reads_planes
-from volumekit.errors import MissingChunkError, OptionError
 from volumekit.formats.zarr import OmeZarr
 from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.changed import Change
-from volumekit.ops.estimate import estimate
+from volumekit.ops.estimate import Estimate, estimate
 from volumekit.ops.factors import check_factor, steps
-from volumekit.ops.inputs import ArrayInput, Input, VolumeInput
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
+from volumekit.ops.opening import check_whole, open_input
 from volumekit.ops.options import box_inside, data_type_of, mip_count, three_integers, voxel_size_nm
 from volumekit.ops.proof import Proof, check_share
-from volumekit.ops.resume import find_begun, fingerprint
+from volumekit.ops.resume import Mend, find_begun, fingerprint
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
-from volumekit.ops.target import check_free, finish, prepare, provenance_of, started
+from volumekit.ops.target import check_free, finish, listed, prepare, provenance_of, started
 from volumekit.ops.watch import Watch
 from volumekit.volume.create import Description, new_format
 from volumekit.volume.source import resolve
@@ -36,6 +34,7 @@ from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
+    from volumekit.ops.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +149,9 @@ def convert(
     on_error : {"fail", "skip"}
         What becomes of damaged images of a stack: "skip" leaves the fill value in their place, at every level computed
         from them as well, names them in the log, the journal and the provenance (``damaged``), and goes on. "fail" does
-        the rest, too, but then raises and leaves the conversion unfinished; the same call with "skip" finishes it. The
-        first image tells the size and type of all, so its headers have to be sound.
+        the rest, too, but then raises and leaves the conversion unfinished; the same call with "skip" finishes it.
+        What was left out is done again by a call with "fail", and by any once those images are replaced by sound ones,
+        as long as the other images are the same. The first image tells the size and type of all, so its headers have to be sound.
     verify : bool or float
         Whether to read what was stored and compare it with the source before it counts as finished; a number below 1: a
         sample of so large a share. The provenance keeps the report (``verified``). Not for lossy encodings.
@@ -281,16 +281,12 @@ def convert(
         downsampling=method if count else None,
     )
     cut = {"memory": budget, "threads": threads}
-    record, done = None, False
-    if volume is not None:
-        job = {**entry["method"], **_job(target), "z_from_name": z_from_name, "state": fingerprint(volume)}
-        record, done = find_begun(target, "convert", job, plan=cut, overwrite=overwrite, path=journal, entry=entry)
+    begin: dict[str, Any] = {"plan": cut, "overwrite": overwrite, "path": journal, "entry": entry}
+    record, done = _begun(volume, target, z_from_name=z_from_name, on_error=on_error, **begin)
     shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
     proof = Proof(volume, target, part, shift, share, {"jobs": threads, "memory": budget, "progress": progress})
     if done:
-        proof.run(choose_runner(processes, client))
-        log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
-        return Volume(target.cloudpath)
+        return Estimate.nothing(target.cloudpath) if dry_run else _look_again(target, proof, processes, client)
     cut = cut if record is None else {name: record.plan[name] for name in cut}
     how: dict[str, Any] = {"rows": change.apply(source, target.dtype, shift).rows, "method": method, **cut}
     plan, source = plan_reading(
@@ -300,22 +296,42 @@ def convert(
     )
     if voxel_size is None and not _sized(volume):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
-    build = Build(plan, change.apply(source, target.dtype, shift), target, method, threads)
+    unread = record is None or not (record.cleared and listed(target))
+    build = Build(plan, change.apply(source, target.dtype, shift), target, method, threads, unread)
     if dry_run:
         check_free(target, overwrite=overwrite or (record is not None and record.saved))
         return estimate(build)
     if record is None or not record.cleared:
         if overwrite:
-            _check_whole(source, box)
+            check_whole(source, box)
         known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
         prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
+    else:
+        record.save()
     watch = None if volume is None or record is None else Watch(volume, record)
     runner = choose_runner(processes, client)
     build.run(progress=progress, verb="Converting", journal=record, runner=runner, collect=watch)
     damaged = {} if watch is None else watch.end()
-    finish(target, **damaged, **proof.run(choose_runner(processes, client)))
+    finish(target, job=entry.get("job"), **damaged, **proof.run(choose_runner(processes, client)))
     if record is not None:
         record.finish()
+    return Volume(target.cloudpath)
+
+
+def _begun(
+    volume: Volume | None, target: Volume, *, z_from_name: bool, on_error: str, entry: dict[str, Any], **how: Any
+) -> tuple[Journal | None, bool]:
+    """Return the journal, none for an array, and whether all is done; for the rest see `find_begun`."""
+    if volume is None:
+        return None, False
+    job = {**entry["method"], **_job(target), "z_from_name": z_from_name, "state": fingerprint(volume)}
+    return find_begun(target, "convert", job, entry=entry, mend=Mend(volume, always=on_error == "fail"), **how)
+
+
+def _look_again(target: Volume, proof: Proof, processes: int | None, client: Any) -> Volume:
+    """Return a result that is finished, compared once more if that is wanted."""
+    proof.run(choose_runner(processes, client))
+    log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
     return Volume(target.cloudpath)
 
 
@@ -323,32 +339,6 @@ def _job(target: Volume) -> dict[str, Any]:
     """Return what a result depends on besides what its provenance tells."""
     metadata = {key: data.decode() for key, data in target.array(0).fmt.metadata().items()}
     return {"metadata": metadata, "compress": target.compress, "empty_chunks": not target.delete_black_uploads}
-
-
-def open_input(
-    src: Any, *, threads: int, z_from_name: bool, fill_missing: bool | None = None, on_error: str = "fail"
-) -> tuple[Volume | None, Input]:
-    """Open what is to be converted.
-
-    Returns
-    -------
-    tuple
-        The volume, if it is one, and the voxels.
-    """
-    if on_error not in ("fail", "skip"):
-        raise OptionError(f"on_error is {on_error!r}; it is fail or skip")
-    if isinstance(src, np.ndarray):
-        return None, ArrayInput.of(src)
-    if not isinstance(src, Volume):
-        options = {"z_from_name": True} if z_from_name else None
-        src = Volume(src, parallel=threads, storage_options=options)
-    damaged: dict[str, str] | None = {} if on_error == "skip" else None
-    if not reads_planes(src.array()):
-        if damaged is not None:
-            raise OptionError('on_error="skip" is for image stacks; missing chunks are left out by fill_missing=True')
-        return src, VolumeInput(src, src.mip, fill_missing=fill_missing)
-    scratch = check_planes(src.array(), skipped=None if damaged is None else lambda name, error: None)
-    return src, VolumeInput(src, src.mip, scratch, fill_missing=fill_missing, damaged=damaged)
 
 
 def _layer_type(volume: Volume | None, encoding: str) -> str:
@@ -372,21 +362,6 @@ def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None, 
 def _sized(volume: Volume | None) -> bool:
     """Tell whether a source says how large its voxels are."""
     return volume is not None and not volume.cloudpath.startswith("stack:")
-
-
-def _check_whole(source: Input, part: Bbox) -> None:
-    """Refuse a source with chunks missing before anything is removed for it."""
-    if not isinstance(source, VolumeInput) or source.array().options.fill_missing:
-        return
-    report = source.volume.exists(part, source.mip)
-    if report.num_missing:
-        raise MissingChunkError(
-            f"{report.num_missing} of {report.total} chunks of the source are not stored; fill_missing=True "
-            "(--fill-missing) converts background there",
-            url=source.volume.cloudpath,
-            key=report.missing[0],
-            box=part,
-        )
 
 
 def _name(src: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import OptionError, ReadOnlyError
 from volumekit.ops.build import Build, choose_method, plan_levels
-from volumekit.ops.estimate import estimate
+from volumekit.ops.estimate import Estimate, estimate
 from volumekit.ops.factors import check_factor, steps
 from volumekit.ops.growth import can_grow, grow
 from volumekit.ops.inputs import VolumeInput
@@ -57,7 +57,7 @@ def downsample(
     vol : Volume, str or os.PathLike
         The volume.
     factor : sequence of int, sequence of those, or str
-        From each level to the next, (x, y, z); one for each level; or a way to choose them: ``"isotropic"``: of flat
+        From each level to the next, (x, y, z), each at most 1024; one for each level; or a way to choose them: ``"isotropic"``: of flat
         voxels only the short axes are halved until they are about cubes, then all; ``"anisotropic"``: all are, so that
         voxels keep their shape; ``"constant-z"``: x and y are.
     mips : int
@@ -113,6 +113,8 @@ def downsample(
     cut = {"memory": budget, "threads": threads}
     record, done = find_begun(volume, "downsample", job, entry=entry, plan=cut, overwrite=overwrite, path=journal)
     if done and set(record.plan.get("keys", ())) <= {level.key for level in volume.levels}:
+        if dry_run:
+            return Estimate.nothing(volume.cloudpath)
         log.warning("%s has these levels already: nothing is left to do; mip= adds others", volume.cloudpath)
         return volume
     first = record.plan.get("mip", _coarsest(volume) if mip is None else volume.to_mip(mip))

@@ -76,6 +76,11 @@ class Estimate:
     tasks: int
     free_bytes: int | None
 
+    @classmethod
+    def nothing(cls, url: str) -> Estimate:
+        """Return the estimate of a job that is done already."""
+        return cls(url, (), 0, 0.0, PROGRAM_BYTES, 0, None)
+
     @property
     def voxel_bytes(self) -> int:
         """Bytes of the voxels of all levels."""
@@ -113,6 +118,9 @@ class Estimate:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
+        if not self.tasks:
+            yield f"{self.url} is finished: nothing is left to do"
+            return
         row = "{:>16}  {:>22}  {:>12}  {:>9}  {:>9}".format
         yield row("level", "size", "chunks", "voxels", "stored")
         for level in self.levels:

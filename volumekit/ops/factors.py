@@ -14,6 +14,9 @@ LADDERS = ("isotropic", "anisotropic", "constant-z")
 """``isotropic``: voxels become cubes, as only the axes along which they are small are halved, then all;
 ``anisotropic``: they keep their shape; ``constant-z``: planes stay apart."""
 
+MOST = 1024
+"""Of a factor along an axis: cells of more voxels are a slip of the pen, and no mean of them is worth having."""
+
 _HALF: Factor = (2, 2, 2)
 
 
@@ -45,7 +48,11 @@ def _is_list(factor: Any) -> bool:
 def _coarsening(factor: Any, mips: int) -> Factor:
     found = three_integers(factor, "factor", least=1)
     if mips and max(found) == 1:
-        raise OptionError("a factor of 1,1,1 makes no coarser level; give one like 2,2,1, or mips=0")
+        raise OptionError(
+            "a factor of 1,1,1 makes no coarser level; give one above 1 along at least one axis, such as 2,2,1"
+        )
+    if max(found) > MOST:
+        raise OptionError(f"factor is {factor!r}; each number is at most {MOST}, that of voxels that become one")
     return found
 
 

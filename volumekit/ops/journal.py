@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import MetadataError, TargetExistsError
+from volumekit.ops.changes import changed
 
 if TYPE_CHECKING:
     from volumekit.storage.base import Store
@@ -41,6 +42,10 @@ class Journal:
         Numbers of the tasks that are done.
     damaged : dict
         Images that could not be read and were left out, with what is wrong with them.
+    marks : dict
+        Their sizes and times.
+    lacking : set of int
+        Numbers of the tasks whose results lack them.
     cleared : bool
         Whether the target is ready for the first task: what was there before is removed.
     finished : bool
@@ -48,7 +53,7 @@ class Journal:
     saved : bool
         Whether it is stored: the job has begun.
     kept : bool
-        Whether it stays when all is done.
+        Whether it stays when all is done; if images were left out it stays anyway, so that these can be done again.
     """
 
     store: Store
@@ -57,15 +62,15 @@ class Journal:
     plan: Mapping[str, Any] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     damaged: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    lacking: set[int] = field(default_factory=set)
     cleared: bool = False
     finished: bool = False
     saved: bool = False
     kept: bool = True
 
     def __post_init__(self) -> None:
-        self._spans: list[list[int]] = []  # those of `done`, half-open, ascending: sets of a million are slow to sort
-        for number in sorted(self.done):
-            _insert(self._spans, number)
+        self._spans = _spans(self.done)  # half-open, ascending: sets of a million are slow to sort
 
     @classmethod
     def find(cls, store: Store, key: str) -> Journal | None:
@@ -83,9 +88,19 @@ class Journal:
             record = json.loads(value.data)
             if record["@type"] != _TYPE:
                 raise ValueError(f"@type is {record['@type']!r}")
-            done = {number for low, high in record["done"] for number in range(low, high)}
-            facts = dict(record.get("damaged", {})), bool(record["cleared"]), bool(record["finished"])
-            return cls(store, key, dict(record["job"]), dict(record["plan"]), done, *facts, saved=True)
+            return cls(
+                store,
+                key,
+                dict(record["job"]),
+                dict(record["plan"]),
+                _numbers(record["done"]),
+                dict(record.get("damaged", {})),
+                {name: (int(size), int(time)) for name, (size, time) in record.get("marks", {}).items()},
+                _numbers(record.get("lacking", [])),
+                bool(record["cleared"]),
+                bool(record["finished"]),
+                saved=True,
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MetadataError(
                 f"the journal of the job is damaged ({error}); delete it, or use overwrite=True (--overwrite) to start "
@@ -107,10 +122,9 @@ class Journal:
             If the parameters differ; the message says which.
         """
         wanted = json.loads(json.dumps(job))
-        names = [name for name in {**self.job, **wanted} if self.job.get(name) != wanted.get(name)]
-        if not names:
+        changes = "; ".join(changed(self.job, wanted))
+        if not changes:
             return
-        changes = "; ".join(_change(name, self.job.get(name), wanted.get(name)) for name in names)
         raise TargetExistsError(
             f"an unfinished job with other parameters is here: {changes}. Repeat its own command to finish it, or use "
             "overwrite=True (--overwrite) to start over",
@@ -126,6 +140,13 @@ class Journal:
                 _insert(self._spans, number)
         self.save()
 
+    def reopen(self, job: Mapping[str, Any]) -> None:
+        """Let the tasks whose results lack damaged images be done again; is not stored before the next `save`."""
+        self.job, self.finished = dict(job), False
+        self.done -= self.lacking
+        self._spans = _spans(self.done)
+        self.damaged, self.lacking = {}, set()  # the marks stay: images may get whole later
+
     def clear(self) -> None:
         """Note that the target is ready for the first task."""
         self.cleared = True
@@ -134,7 +155,8 @@ class Journal:
     def finish(self) -> None:
         """Note that all is done."""
         self.finished = True
-        if self.kept:
+        self.marks = {name: mark for name, mark in self.marks.items() if name in self.damaged}
+        if self.kept or self.damaged:
             self.save()
         else:
             self.remove()
@@ -147,6 +169,8 @@ class Journal:
             "plan": self.plan,
             "done": self._spans,
             "damaged": self.damaged,
+            "marks": self.marks,
+            "lacking": _spans(self.lacking),
             "cleared": self.cleared,
             "finished": self.finished,
             "changed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -159,10 +183,16 @@ class Journal:
         self.store.commit({self.key: None}).result()
 
 
-def _change(name: str, before: Any, now: Any) -> str:
-    if name == "state":
-        return "the source has changed since, by the sizes and times of its files or its metadata"
-    return f"{name} was {before!r}, now {now!r}"
+def _numbers(spans: Iterable[tuple[int, int]]) -> set[int]:
+    return {number for low, high in spans for number in range(low, high)}
+
+
+def _spans(numbers: Iterable[int]) -> list[list[int]]:
+    """Return numbers as ascending half-open ranges."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        _insert(spans, number)
+    return spans
 
 
 def _insert(spans: list[list[int]], number: int) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import MetadataError, StorageError
@@ -22,6 +23,30 @@ if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
 
 
+@dataclass(frozen=True)
+class Mend:
+    """Which jobs that left out damaged images do them again.
+
+    Attributes
+    ----------
+    source : Volume
+        The images.
+    always : bool
+        Whether also where they are as damaged as they were.
+    """
+
+    source: Volume
+    always: bool
+
+    def applies(self, found: Journal, job: Mapping[str, Any]) -> bool:
+        """Tell whether a job is that of a journal, on the same images but for the damaged ones."""
+        if not found.marks or not found.is_of({**job, "state": found.job.get("state")}):
+            return False
+        if found.job.get("state") == job["state"]:
+            return self.always and bool(found.damaged)
+        return fingerprint(self.source, found.marks) == found.job.get("state")
+
+
 def find_journal(
     store: Store,
     name: str,
@@ -31,6 +56,7 @@ def find_journal(
     overwrite: bool,
     path: str | os.PathLike[str] | None = None,
     beside: bool = False,
+    mend: Mend | None = None,
 ) -> Journal:
     """Return the journal of this very job, or a new one.
 
@@ -52,6 +78,8 @@ def find_journal(
     beside : bool
         Whether it is one file beside the metadata, ``.volumekit-<name>.json``, rather than in a folder: of data in
         zarr, where other folders than its own are frowned upon.
+    mend : Mend, optional
+        Whether what was left out for damaged images is to be done again, and their source.
 
     Raises
     ------
@@ -65,6 +93,8 @@ def find_journal(
     if overwrite and not _unfinished(store, key, job):
         return new
     found = Journal.find(store, key)
+    if found is not None and mend is not None and mend.applies(found, job):
+        found.reopen(job)
     if found is None or (found.finished and not found.is_of(job)):
         return new
     found.check(job)
@@ -98,7 +128,8 @@ def find_begun(
     record = find_journal(array.store, name, job, overwrite=overwrite, beside=place.closed, **how)
     if place.closed:
         entry["job"] = digest(job)
-    done = record.finished or (place.closed and not overwrite and _is_last(place.notes(array.store), entry["job"]))
+    last = place.closed and not overwrite and not record.saved
+    done = record.finished or (last and _is_last(place.notes(array.store), entry["job"]))
     return record, done and place.present(array.store)
 
 
@@ -141,22 +172,28 @@ def digest(job: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(volume: Volume) -> str:
+def fingerprint(volume: Volume, marks: Mapping[str, tuple[int, int]] | None = None) -> str:
     """Return what changes when a source changes: of a stack the names, sizes and times of its files, else its info.
 
-    Chunks of volumes are not looked at.
+    Chunks of volumes are not looked at; ``marks`` are sizes and times of files to go by instead of theirs now.
     """
     mark = hashlib.sha256()
     fmt = volume.array().fmt
     if isinstance(fmt, Stack):
-        folder, _ = split_selector(resolve(volume.cloudpath))
         for name in fmt.files:
-            state = os.stat(os.path.join(folder.path, name))  # noqa: PTH116, PTH118 - one call for each of many files
-            mark.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+            size, time = (marks or {}).get(name) or mark_of(volume, name)
+            mark.update(f"{name}\0{size}\0{time}\0".encode("utf-8", "surrogateescape"))
     else:
         for key, data in sorted(fmt.metadata().items()):
             mark.update(key.encode() + b"\0" + data)
     return mark.hexdigest()
+
+
+def mark_of(volume: Volume, name: str) -> tuple[int, int]:
+    """Return size and time of an image of a stack, in bytes and nanoseconds."""
+    folder, _ = split_selector(resolve(volume.cloudpath))
+    state = os.stat(os.path.join(folder.path, name))  # noqa: PTH116, PTH118 - one call for each of many files
+    return state.st_size, state.st_mtime_ns
 
 
 def check_unchanged(volume: Volume | None, before: str | None) -> None:

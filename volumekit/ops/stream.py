@@ -257,7 +257,7 @@ class Stream:
         """Load the kernels while the first slab is being read."""
         if len(self.stage.rungs) > 1:
             steps = self.stage.steps(1)
-            cell = self.arrays[0].empty((*steps, 1))
+            cell = self.arrays[0].empty((*(min(step, 16) for step in steps), 1))
             cell.fill(0)
             downsample(cell, steps, method=self.method)
 

@@ -90,6 +90,12 @@ def check_free(volume: Volume, *, overwrite: bool) -> None:
     _check_leftovers(volume, place, store, [level.key for level in volume.levels])
 
 
+def listed(volume: Volume) -> bool:
+    """Tell whether readers find a dataset there."""
+    array = volume.array(0)
+    return place_of(array.fmt).present(array.store)
+
+
 def _check_leftovers(volume: Volume, place: Place, store: Store, keys: Iterable[str]) -> None:
     """Refuse to remove chunks, unless an unfinished job of ours left them."""
     if place.unfinished(store) or not any(place.holds(store, key) for key in keys):
@@ -118,8 +124,12 @@ def note(volume: Volume, entry: Mapping[str, Any]) -> None:
 
 
 def finish(volume: Volume, **found: Any) -> None:
-    """Declare the job done: the provenance first, with what was found, then the metadata that make it a dataset."""
-    last = {**volume.provenance.processing[-1], **found, "finished": _now()}
+    """Declare the job done: the provenance first, with what was found, then the metadata that make it a dataset.
+
+    What was found to be None is no longer so, and is told no more.
+    """
+    facts = {**volume.provenance.processing[-1], **found, "finished": _now()}
+    last = {name: value for name, value in facts.items() if value is not None}
     volume.provenance.processing = [*volume.provenance.processing[:-1], last]
     volume.commit_provenance()
     volume.commit_info()

@@ -83,9 +83,16 @@ class Verification:
         if self.equal:
             same = "" if self.unit == "voxels" else " by their checksums"
             return f"equal{same}: {count:,} {self.unit}{share} of mip {self.mip}"
-        size = f", by {self.largest:g} at most" if self.unit == "voxels" else " by their checksums"
-        lines = [f"{self.different:,} of {count:,} {self.unit} differ{share}{size}"]
+        lines = [self._difference(count, share)]
         lines += [f"different: {box}" for box in self.boxes[:SHOWN]]
         lines += [f"unreadable: {error}" for error in self.errors[:SHOWN]]
         left = len(self.boxes) + len(self.errors) - len(lines) + 1
         return "\n".join(lines + ([f"... and {left:,} more"] if left > 0 else []))
+
+    def _difference(self, count: int, share: str) -> str:
+        if not self.different:
+            what = f"none of {count:,} {self.unit} differ{share}, but" if count else "nothing could be compared:"
+            many = f"{len(self.errors):,} boxes" if len(self.errors) > 1 else "1 box"
+            return f"{what} {many} cannot be read"
+        size = f", by {self.largest:g} at most" if self.unit == "voxels" else " by their checksums"
+        return f"{self.different:,} of {count:,} {self.unit} differ{share}{size}"

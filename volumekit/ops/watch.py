@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from volumekit.ops.plan import Task
-from volumekit.ops.resume import check_unchanged
+from volumekit.ops.resume import check_unchanged, mark_of
 
 if TYPE_CHECKING:
     from volumekit.ops.journal import Journal
@@ -44,10 +44,14 @@ class Watch:
         StorageError
             If the source has changed.
         """
+        journal = self._journal
         for name, reason in damaged.items():
-            if name not in self._journal.damaged:
+            if name not in journal.damaged:
                 log.info("%s is damaged and left out: %s", name, reason)
-            self._journal.damaged[name] = reason
+                journal.marks[name] = mark_of(self._volume, name)
+            journal.damaged[name] = reason
+        if damaged or (task.stage and journal.damaged):  # later stages read what the first one left
+            journal.lacking.add(task.number)
         if time.monotonic() - self._looked >= SECONDS:
             self._look()
 
@@ -62,11 +66,10 @@ class Watch:
         self._look()
         damaged = self._journal.damaged
         if not damaged:
-            return {}
+            return {"damaged": None}
         names = ", ".join(sorted(damaged)[:SHOWN]) + (", ..." if len(damaged) > SHOWN else "")
-        log.warning(
-            "%d images are damaged and left out, their voxels are %s: %s", len(damaged), self._background(), names
-        )
+        what = "1 image is damaged" if len(damaged) == 1 else f"{len(damaged)} images are damaged"
+        log.warning("%s and left out, voxels there are %s: %s", what, self._background(), names)
         return {"damaged": dict(sorted(damaged.items()))}
 
     def _background(self) -> int | float:
