@@ -302,7 +302,7 @@ def test_compressed_chunks(tmp_path):
         ({"data_type": "uint8"}, CastError, "without loss; lossless data types are"),
         ({"data_type": "complex64"}, OptionError, "data_type"),
         ({"encoding": "jpeg"}, OptionError, "jpeg"),
-        ({"encoding": "jpegxxl"}, UnsupportedError, "jpegxxl"),
+        ({"encoding": "jpegxxl"}, OptionError, "jpegxxl"),
         ({"mips": -1}, OptionError, "mips"),
         ({"mips": 99}, OptionError, "mips"),
         ({"mips": 1, "factor": (1, 1, 1)}, OptionError, "factor"),

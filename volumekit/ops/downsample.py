@@ -57,9 +57,9 @@ def downsample(
     vol : Volume, str or os.PathLike
         The volume.
     factor : sequence of int, sequence of those, or str
-        From each level to the next, (x, y, z), each at most 1024; one for each level; or a way to choose them: ``"isotropic"``: of flat
-        voxels only the short axes are halved until they are about cubes, then all; ``"anisotropic"``: all are, so that
-        voxels keep their shape; ``"constant-z"``: x and y are.
+        From each level to the next, (x, y, z), to 1024; one for each level; or a way to choose them: ``"isotropic"``:
+        of flat voxels only the short axes are halved until they are about cubes, then all; ``"anisotropic"``: all are,
+        so that voxels keep their shape; ``"constant-z"``: x and y are.
     mips : int
         How many levels to add.
     method : str, optional
