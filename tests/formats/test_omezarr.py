@@ -130,14 +130,16 @@ def test_positions_on_further_axes(tmp_path):
             Volume(tmp_path, at=at)
 
 
-def test_chunks_that_hold_several_positions_are_only_read(tmp_path):
+def test_chunks_that_hold_several_positions(tmp_path):
     (data,) = image(tmp_path, "tzyx", chunks=(2, 3, 3, 3))
     volume = Volume(tmp_path, at={"t": 1})
+    assert volume.levels[0].spans == ("t",)
     assert (volume[...] == as_volume(data[1], "zyx")).all()
-    for change in (lambda: volume.delete(volume.bounds), lambda: volume.upload((), np.zeros(volume.shape, "uint16"))):
-        with pytest.raises(ReadOnlyError, match="several positions of t"):
-            change()
-    assert (Volume(tmp_path, at={"t": 2})[...] == as_volume(data[2], "zyx")).all()
+    volume.upload((), np.full(volume.shape, 5, "uint16"))
+    volume.delete(np.s_[:, :, 3:])
+    assert (volume[:, :, :3] == 5).all() and not volume[:, :, 3:].any()
+    for t in (0, 2):
+        assert (Volume(tmp_path, at={"t": t})[...] == as_volume(data[t], "zyx")).all()
 
 
 def test_names_and_colours_of_channels(tmp_path):

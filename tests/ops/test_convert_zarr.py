@@ -319,14 +319,6 @@ def test_levels_that_cannot_be_added(tmp_path):
     convert(sample(), tmp_path / "a.zarr", format="zarr", **{**HOW, "mips": 0})
     with pytest.raises(ReadOnlyError, match="levels cannot be added to zarr data"):
         downsample(tmp_path / "a.zarr", progress=False)
-    group = zarr.open_group(tmp_path / "b.zarr", mode="w")
-    group.create_array("0", shape=(4, 8, 8, 8), chunks=(2, 4, 4, 4), dtype="u1")[...] = 1
-    axes = [{"name": name, "type": "space" if name != "t" else "time"} for name in "tzyx"]
-    transforms = [{"type": "scale", "scale": [1, 1, 1, 1]}]
-    datasets = [{"path": "0", "coordinateTransformations": transforms}]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    with pytest.raises(ReadOnlyError, match="several positions of t"):
-        downsample(tmp_path / "b.zarr", progress=False)
 
 
 def test_command_line(tmp_path, capsys):

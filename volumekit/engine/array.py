@@ -232,7 +232,7 @@ class LevelArray(Ways):
         forkguard.check()
         box = Bbox(low[:3], high[:3])
         whole = is_aligned(self.level.bounds, self.level.chunk[:3], box)
-        whole = whole and high[3] - low[3] == self.level.channels and step == ONE
+        whole = whole and high[3] - low[3] == self.level.channels and step == ONE and not self.level.spans
         target = self._writable(self.keys(box), whole=whole)
         landed: list[Bbox] = []
         failed: list[Bbox] = []
@@ -316,7 +316,7 @@ class LevelArray(Ways):
         _, last = np.unique(points, axis=0, return_index=True)
         keep = len(points) - 1 - last
         try:
-            if self.shared:
+            if self.shared or self.level.spans:
                 yield from self._direct.write_points(np.stack(index, axis=1)[keep], values[keep])
             else:
                 target = self._writable(self._keys_of(points), whole=False) or self._merging_bridge

@@ -53,7 +53,10 @@ class Bridge:
         self._steps = tuple(zip((*level.offset, 0), level.cell, strict=True))
 
     def open(self, *, threads: int | None, context: ts.Context) -> ts.TensorStore:
-        """Return the level as an array, axes (x, y, z, channel) in global voxels."""
+        """Return the level as an array, axes (x, y, z, channel) in global voxels.
+
+        Chunks that hold further positions of fixed axes are only read: what TensorStore would write is all of a chunk.
+        """
         level = self._level
         low = (*level.offset, 0)
         layout = ts.ChunkLayout(
@@ -61,7 +64,7 @@ class Bridge:
         )
         return ts.virtual_chunked(
             self.read,
-            self.write,
+            None if level.spans else self.write,
             dtype=ts.dtype(level.dtype),
             domain=ts.IndexDomain(inclusive_min=low, shape=level.shape, labels=("x", "y", "z", "channel")),
             chunk_layout=layout,

@@ -280,21 +280,43 @@ class Chunks:
         level = self._level
         return tuple(min(c, n - at * c) for at, c, n in zip(cell, level.chunk, level.shape, strict=True))
 
-    def encode(self, cell: Cell, chunk: NDArray[Any]) -> bytes | None:
-        """Return what to store for a chunk; None: nothing."""
-        if self._options.delete_black and is_constant(chunk, self._options.background):
+    def encode(self, cell: Cell, chunk: NDArray[Any], value: Value | None = None) -> bytes | None:
+        """Return what to store for a chunk; None: nothing.
+
+        Parameters
+        ----------
+        cell : tuple of int
+            The chunk.
+        chunk : numpy.ndarray
+            Its voxels.
+        value : Value or None
+            What is stored; it counts where chunks hold further positions of fixed axes.
+        """
+        black = self._options.delete_black and is_constant(chunk, self._options.background)
+        if self._level.spans:
+            with self._named(cell):
+                return self._format.merge(self._level, cell, chunk, value, needed=not black)
+        return None if black else self._format.encode(self._level, cell, chunk)
+
+    def emptied(self, cell: Cell, value: Value | None) -> bytes | None:
+        """Return what to store instead of a chunk that is deleted, because of further positions of fixed axes in it."""
+        if value is None:
             return None
-        return self._format.encode(self._level, cell, chunk)
+        chunk = np.full(self._shape(cell), self._level.fill, self._level.dtype)
+        with self._named(cell):
+            return self._format.merge(self._level, cell, chunk, value, needed=False)
 
     def merge(self, part: Part, voxels: NDArray[Any], value: Value | None) -> bytes | None:
         """Return what to store for a chunk of which some voxels change.
 
-        A chunk that is not stored yet holds background elsewhere.
+        A chunk that is not stored yet holds background elsewhere; the fill value, at further positions of fixed axes.
         """
+        if part.whole:
+            return self.encode(part.cell, voxels, value)
         chunk = empty(part.shape, self._level)
         chunk[...] = self._options.background if value is None else self.decode(part.cell, value)
         chunk[part.inside] = voxels
-        return self.encode(part.cell, chunk)
+        return self.encode(part.cell, chunk, value)
 
 
 def empty(shape: tuple[int, ...], level: Level) -> NDArray[Any]:

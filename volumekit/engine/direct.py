@@ -229,7 +229,7 @@ class Direct:
 
     def _change(self, part: Part, voxels: NDArray[Any]) -> Future[Change]:
         """Encode a whole chunk; for less than that, tell what to do with the chunk that is stored."""
-        if part.whole:
+        if part.whole and not self._level.spans:
             return self._pool.submit(self._chunks.encode, part.cell, voxels)
         merge: Change = functools.partial(self._chunks.merge, part, voxels)
         return done(merge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.engine import changes
-from volumekit.engine.array import LevelArray
+from volumekit.engine.array import ONE, LevelArray
+from volumekit.engine.chunks import Chunks, parts
+from volumekit.engine.pool import pool
 from volumekit.errors import OptionError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching, grid_shape
-from volumekit.storage.base import Future
+from volumekit.storage.base import Change, Future
 
 IN_FLIGHT = 64
 MOST_CHUNKS = 2**30
@@ -139,14 +142,27 @@ def clear(array: LevelArray) -> None:
 
 
 def delete(array: LevelArray, box: Bbox) -> None:
-    """Remove the chunks of a box that sits on the chunk grid; those of one object in one go."""
+    """Remove the chunks of a box that sits on the chunk grid; those of one object in one go.
+
+    Further positions of fixed axes in a chunk stay: its voxels become the fill value, until all of it is.
+    """
+    gone = _emptied(array, box) if array.level.spans else ((key, None) for key in array.keys(box))
+    executor = pool(array.options.threads)
     if not array.shared:
-        _remove(array, (array.objects.commit({key: None}) for key in array.keys(box)))
+        _remove(array, (array.objects.update({key: change}, executor=executor) for key, change in gone))
         return
-    groups: dict[str, dict[str, None]] = {}
-    for key in array.keys(box):
-        groups.setdefault(array.objects.group(key), {})[key] = None
-    _remove(array, (array.objects.commit(gone) for gone in groups.values()))
+    groups: dict[str, dict[str, Change]] = {}
+    for key, change in gone:
+        groups.setdefault(array.objects.group(key), {})[key] = change
+    _remove(array, (array.objects.update(changes, executor=executor) for changes in groups.values()))
+
+
+def _emptied(array: LevelArray, box: Bbox) -> Iterator[tuple[str, Change]]:
+    """Yield the keys of chunks that hold further positions of fixed axes, and how they change."""
+    chunks = Chunks(array.objects.url, array.fmt, array.level, array.options)
+    (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
+    for part in parts(array.level, (x, y, z, 0), (a, b, c, array.level.channels), ONE):
+        yield chunks.key(part.cell), functools.partial(chunks.emptied, part.cell)
 
 
 def _remove(array: LevelArray, work: Iterable[Future[Any]]) -> None:

@@ -33,6 +33,7 @@ def writes_plainly(array: LevelArray) -> bool:
         array.objects.near
         and array.store.writable
         and not array.shared
+        and not array.level.spans
         and not array.options.durable
         and array.level.codec.name == "raw"
     )

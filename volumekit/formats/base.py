@@ -197,6 +197,29 @@ class Format(ABC):
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes | None:
         """Return the bytes of a cell; None: do not store it."""
 
+    def merge(
+        self, level: Level, cell: Cell, chunk: NDArray[Any], value: Any | None, *, needed: bool = True
+    ) -> bytes | None:
+        """Return the bytes of a cell whose object holds more than the cell: see `model.level.Level.spans`.
+
+        Parameters
+        ----------
+        level, cell
+            Which one.
+        chunk : numpy.ndarray
+            Its voxels, (x, y, z, channel).
+        value : storage.base.Value or None
+            What is stored, whose other positions stay as they are; None: they hold the fill value.
+        needed : bool
+            Whether the object must be stored even if its other positions hold nothing but the fill value.
+
+        Returns
+        -------
+        bytes or None
+            None: do not store it.
+        """
+        return self.encode(level, cell, chunk) if needed else None
+
     def prefix(self, level: Level) -> str | None:
         """Return the prefix under which listing finds all objects of a level, and nothing else."""
         return None

@@ -97,6 +97,8 @@ class Level:
         Why this level cannot be opened, if it cannot.
     locked : str or None
         Why the level refuses writes, if it does.
+    spans : tuple of str
+        Fixed axes of which a stored chunk holds further positions: what is written is merged with those.
     """
 
     key: str
@@ -112,6 +114,7 @@ class Level:
     sharding: Sharding | None = None
     error: str | None = None
     locked: str | None = None
+    spans: tuple[str, ...] = ()
 
     @functools.cached_property
     def shape(self) -> tuple[int, int, int, int]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from volumekit.errors import CorruptChunkError, OptionError, ReadOnlyError, VolumekitError
+from volumekit.errors import CorruptChunkError, OptionError, VolumekitError
 from volumekit.formats.arrays.layer import Layer
 from volumekit.formats.base import AT, Cell, Container, Format, Native, WrongFormat
 from volumekit.model.axis import Axis
@@ -181,16 +181,20 @@ class ArrayFormat(Format):
             raise CorruptChunkError(f"in shard {value.attrs['shard']}: {error.message}") from error
 
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes:
-        """Return the bytes of a cell.
+        """Return the bytes of a cell; other positions of fixed axes in its chunk hold the fill value."""
+        return self._layer(level).encode(cell, chunk)
+
+    def merge(
+        self, level: Level, cell: Cell, chunk: NDArray[Any], value: Any | None, *, needed: bool = True
+    ) -> bytes | None:
+        """Return the bytes of a chunk of which the cell is one position of its fixed axes.
 
         Raises
         ------
-        ReadOnlyError
-            If its chunk holds positions of a fixed axis that are not this volume's.
+        CorruptChunkError
+            If the stored bytes are damaged.
         """
-        if level.locked:
-            raise ReadOnlyError(f"mip {level.key} {level.locked}", key=level.key)
-        return self._layer(level).encode(cell, chunk)
+        return self._layer(level).merge(cell, chunk, None if value is None else value.data, needed=needed)
 
     def container(self, level: Level) -> Container | None:
         """Return the shards of a level that has some."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,15 +73,45 @@ class Layer:
         return tuple(min(c, n - at * c) for at, c, n in zip(cell, level.chunk, level.shape, strict=True))
 
     def encode(self, cell: Cell, chunk: NDArray[Any]) -> bytes:
-        """Return the bytes of a cell; the further axes are one position thick."""
+        """Return the bytes of a cell; further positions of the chunk, if there are such, hold the fill value."""
+        own = self._own(chunk)
+        if not self.level.spans:
+            for dim in sorted(self.roles.dims):
+                own = own[(slice(None),) * dim + (None,)]
+            return self.array.encode(self.dims(cell), own)
+        whole = self._emptied(cell, None)
+        whole[self._picked] = own
+        return self.array.encode(self.dims(cell), whole)
+
+    def merge(self, cell: Cell, chunk: NDArray[Any], data: bytes | None, *, needed: bool) -> bytes | None:
+        """Return the bytes of a chunk of which one position changes; None: it need not be stored."""
+        import numpy as np
+
+        whole, fill = self._emptied(cell, data), np.array(self.array.fill, self.array.dtype)
+        if not needed and np.array_equal(whole, np.broadcast_to(fill, whole.shape), equal_nan=True):
+            return None
+        whole[self._picked] = self._own(chunk)
+        return self.array.encode(self.dims(cell), whole)
+
+    def _emptied(self, cell: Cell, data: bytes | None) -> NDArray[Any]:
+        """Return all positions of a chunk, cut where the array ends; this level's one holds the fill value."""
+        import numpy as np
+
+        array, dims = self.array, self.dims(cell)
+        extent = tuple(min(c, n - at * c) for at, c, n in zip(dims, array.chunk, array.shape, strict=True))
+        whole = np.full(extent, array.fill, array.dtype)
+        if data is not None:
+            whole[...] = array.decode(dims, data)[tuple(map(slice, extent))]
+            whole[self._picked] = array.fill
+        return whole
+
+    def _own(self, chunk: NDArray[Any]) -> NDArray[Any]:
+        """Return voxels, (x, y, z, channel), in the array's own order, without the further axes."""
         import numpy as np
 
         present = tuple(axis for axis, place in enumerate(self.roles.places) if place is not None)
         back = np.argsort(self._axes)
-        own = chunk.reshape([chunk.shape[axis] for axis in present]).transpose(back)
-        for dim in sorted(self.roles.dims):
-            own = own[(slice(None),) * dim + (None,)]
-        return self.array.encode(self.dims(cell), own)
+        return chunk.reshape([chunk.shape[axis] for axis in present]).transpose(back)
 
     def native(self) -> Native | None:
         """Return TensorStore's spec, with axes (x, y, z, channel)."""
@@ -117,7 +148,6 @@ def describe(array: StoredArray, roles: Roles, placement: Placement) -> Layer:
         raise MetadataError(f"{array.document} describes an array without voxels, {array.shape}", key=array.document)
     if math.prod(array.chunk) * array.dtype.itemsize > MAX_CHUNK_BYTES:
         raise MetadataError(f"one chunk of {array.document} takes more than 4 GiB: {array.chunk}", key=array.document)
-    shared = [axis.name for axis, dim in zip(roles.further, roles.dims, strict=True) if array.chunk[dim] > 1]
     level = Level(
         key=array.path.rstrip("/") or ROOT,
         bounds=Bbox(placement.offset, [a + n for a, n in zip(placement.offset, shape[:3], strict=True)]),
@@ -130,14 +160,18 @@ def describe(array: StoredArray, roles: Roles, placement: Placement) -> Layer:
         fill_missing=True,
         order=roles.order(array.order),
         sharding=_sharding(array, roles),
-        locked=_locked(shared) if shared else None,
+        spans=tuple(_spans(array, roles)),
     )
     return Layer(array, roles, level)
 
 
-def _locked(axes: list[str]) -> str:
-    names = ", ".join(axes)
-    return f"has chunks that hold several positions of {names}; to write, copy it to chunks of one position of {names}"
+def _spans(array: StoredArray, roles: Roles) -> Iterator[str]:
+    """Yield the fixed axes of which the level's chunks hold further positions."""
+    for axis, dim in zip(roles.further, roles.dims, strict=True):
+        chunk = array.chunk[dim]
+        start = (axis.position or 0) // chunk * chunk
+        if min(chunk, array.shape[dim] - start) > 1:
+            yield axis.name
 
 
 def _sharding(array: StoredArray, roles: Roles) -> Sharding | None:
