@@ -97,7 +97,8 @@ def test_further_axes_are_fixed(tmp_path):
     shared[0:5, 0:5, 0:5] = 1
     other = Volume(tmp_path / "shared", at={"t": 0})
     other[0:5, 0:5, 0:5] = 2
-    assert (shared[0:5, 0:5, 0:5] == 1).all() and (other[0:5, 0:5, 0:5] == 2).all()
+    assert (shared[0:5, 0:5, 0:5] == 1).all()
+    assert (other[0:5, 0:5, 0:5] == 2).all()
 
 
 def test_setups_and_timepoints(tmp_path):

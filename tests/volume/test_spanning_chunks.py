@@ -1,7 +1,6 @@
 """Arrays whose chunks hold several positions of a fixed axis: one position is written, the others stay."""
 
 import json
-import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +10,7 @@ import pytest
 import zarr
 
 from benchmarks.campaigns import interleaved_positions
-from volumekit import Volume, downsample, transfer
+from volumekit import Volume
 from volumekit.errors import AlignmentError, CorruptChunkError
 from volumekit.formats.arrays import ArrayFormat
 
