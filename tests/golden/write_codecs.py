@@ -159,6 +159,11 @@ def jxl() -> Iterator[Golden]:
             imagecodecs.jpegxl_encode(picture(chunk), **how),
             settings,
         )
+    for name, width in (("jxl_3_100_cloudvolume.jxl", SHAPE[0]), ("jxl_3_100_narrow_cloudvolume.jxl", 4)):
+        chunk, settings = grey("uint8", 3)[:width], {"jxl_quality": 100}
+        how = {"level": 100, "jxl_effort": 5, "jxl_decodingspeed": 0}
+        data, content = cloudvolume.encode(chunk, "jxl", compression_params=how), f"grey{width}" if width == 4 else "grey"
+        yield Golden(name, "jxl", chunk, content, data, "imagecodecs", settings)
 
 
 def _jxl(name: str, chunk: np.ndarray, data: bytes, settings: dict[str, Any]) -> Golden:
