@@ -1,11 +1,13 @@
 """New precomputed volumes that would lose what is put into them."""
 
+import dask.array as da
 import numpy as np
 import pytest
 
 import volumekit
 from volumekit import Volume
-from volumekit.errors import OptionError
+from volumekit.codecs import CODECS, get_codec
+from volumekit.errors import MissingExtraError, OptionError
 
 LAYOUT = ((4, 4, 40), (0, 0, 0), (32, 32, 16))
 
@@ -107,6 +109,21 @@ def test_members_that_are_no_settings():
     info = Volume.create_new_info(1, "image", "uint8", "raw", *LAYOUT, key="a/b", hidden=True)
     assert info["scales"][0]["key"] == "a/b"
     assert info["scales"][0]["hidden"] is True
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_codec_that_is_not_installed_costs_no_data(tmp_path, monkeypatch, lazy):
+    labels = np.ones((16, 16, 16), np.uint32)
+    volume = Volume.from_numpy(labels, tmp_path / "v", encoding="npz")
+    get_codec.cache_clear()
+    monkeypatch.setitem(CODECS._own, "crackle", "no_such_package:Crackle[codecs]")
+    store, array = (volumekit.from_dask, da.from_array(labels)) if lazy else (Volume.from_numpy, labels)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        store(array, tmp_path / "v", encoding="crackle", overwrite=True)
+    assert (volume[:] == 1).all()
+    with pytest.raises(MissingExtraError, match="pip install"):
+        store(array, tmp_path / "w", encoding="crackle")
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float64"])

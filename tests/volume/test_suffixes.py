@@ -55,7 +55,7 @@ def test_gzip_is_gzip(tmp_path):
     assert gzip.decompress((tmp_path / "v" / f"{NAME}.gz").read_bytes()) == array[:16, :16, :8].tobytes("F")
 
 
-@pytest.mark.parametrize("value", ["zip", "GZIP", 1.5, 7, "deflate", "../gz"])
+@pytest.mark.parametrize("value", ["zip", "GZIP", 1.5, 7, "deflate", "../gz", ["gzip"], b"gzip", np.zeros(2)], ids=str)
 def test_unknown_methods(tmp_path, value):
     volume, _ = make(tmp_path / "v")
     with pytest.raises(OptionError, match="compress"):

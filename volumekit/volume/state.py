@@ -69,9 +69,9 @@ def compression(compress: str | bool | None) -> str | bool | None:
 
     if compress is True:
         return "gzip"
-    if compress in (None, False) or compress in SUFFIXES:
+    if compress is None or compress is False or (isinstance(compress, str) and compress in SUFFIXES):
         return compress
-    if compress in ("", "none"):
+    if isinstance(compress, str) and compress in ("", "none"):
         return False
     raise OptionError(f"compress is {compress!r}; it is True, False, None or one of {', '.join(SUFFIXES)}")
 

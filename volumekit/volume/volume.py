@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from volumekit.cache.options import Cache
+from volumekit.codecs import get_codec
 from volumekit.engine.objects import clear
 from volumekit.errors import OptionError, ShapeError, UnsupportedError, without_passwords
 from volumekit.formats.base import Format
@@ -249,7 +250,9 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         Raises
         ------
         OptionError
-            If there is a dataset already and ``overwrite`` is off.
+            If there is a dataset already and ``overwrite`` is off, or the options describe none.
+        MissingExtraError
+            If the encoding needs a package that is not installed; nothing is removed then.
         """
         place = resolve(url, format)
         kind = info.name if isinstance(info, Format) else "precomputed" if info is not None else new_format(place)
@@ -289,6 +292,10 @@ class Volume(Stored, Metadata, Arrays, Download, Showing, Pipelines):
         return volume
 
     def _check_room(self, *, overwrite: bool) -> None:
+        """Raise unless a new dataset can be stored here, before anything is removed for it."""
+        if isinstance(self._format, Precomputed):
+            for level in self.levels:
+                get_codec(level.codec)
         if not overwrite and place_of(self._format).present(self._store):
             raise OptionError("there is a dataset already; overwrite=True replaces it", url=str(self._url))
 
