@@ -184,6 +184,8 @@ def create_info(
         scales = [{**scale, **scale_sharding(sharding or False, scale, **what), **more}]
         for step in each_factor(factor, max_mip):
             scales.append(coarser_scale(scales[-1], step))
+    except OptionError:
+        raise
     except (TypeError, ValueError) as error:
         raise OptionError(f"these values describe no volume: {error}") from error
     info: Info = {
