@@ -154,6 +154,25 @@ def test_the_magic_number_inside_a_member():
     assert decompress(packed, "gzip") == b"\x1f\x8b\x08" + DATA[:100]
 
 
+@pytest.mark.parametrize("zeros", [1, 3, 4, 100])
+def test_zeros_between_equal_gzip_members_are_not_skipped_with_the_rest(zeros):
+    member = compress(DATA, "gzip")
+    with pytest.raises(CorruptChunkError):
+        decompress(member + bytes(zeros) + member, "gzip", limit=2 * len(DATA))
+
+
+def test_a_magic_number_that_follows_no_member_does_not_keep_libdeflate_away(monkeypatch):
+    monkeypatch.setattr(zlib, "decompressobj", lambda **_: pytest.fail("zlib"))
+    for content in (b"\x1f\x8b\x08" + DATA[:100], b"\x1f\x8b\x1f\x8b\x08" * 12, DATA[:99] + b"\x1f\x8b\x08"):
+        assert decompress(gzip.compress(content, compresslevel=0), "gzip") == content
+
+
+@pytest.mark.timeout(20)
+def test_very_many_magic_numbers_take_no_square_time():
+    content = b"\x1f\x8b" * 3_000_000
+    assert decompress(gzip.compress(content, compresslevel=0), "gzip") == content
+
+
 def test_single_members_go_through_libdeflate(monkeypatch):
     packed = compress(DATA, "gzip")
     monkeypatch.setattr(zlib, "decompressobj", lambda **_: pytest.fail("zlib"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,7 +33,8 @@ SHARED_WINDOW = 128 << 20
 """Voxels under way at once, in bytes, where objects hold many chunks: such an object is written from memory."""
 
 TOGETHER, BATCHES = 8, 4
-"""Most chunks that a thread takes on at once, as handing over takes time; how many turns each thread has at least."""
+"""Most chunks that a thread takes on at once, as handing over takes time; how many turns each thread has
+at least, of what is left."""
 
 FAR_LEAST, LEAST, MOST = 2, 6, 64
 """Bounds of the number of objects under way at once: all cores stay busy, also behind a slow network."""
@@ -111,14 +112,20 @@ class Direct:
         size : int
             Bytes of all their voxels.
         """
-        count = 1
-        if self._objects.near:
-            cells = size // max(1, self._cell)
-            count = max(1, min(TOGETHER, cells // (BATCHES * self._threads)))
-        rest = iter(found)
-        batches = iter(lambda: list(itertools.islice(rest, count)), [])
-        units = (self._visit(batch, see, take) for batch in batches)
+        left = size // max(1, self._cell) if self._objects.near else 0
+        count = self._together(left)
+        units = (self._visit(batch, see, take) for batch in self._batches(found, left))
         yield from overlap(units, depth=lambda: max(LEAST, self._reading_depth(size) // count))
+
+    def _together(self, left: int) -> int:
+        """Return how many chunks a thread takes on where some are left: fewer at the end, so that all end together."""
+        return max(1, min(TOGETHER, left // (BATCHES * self._threads)))
+
+    def _batches(self, found: Iterable[Part], left: int) -> Iterator[list[Part]]:
+        rest = iter(found)
+        while batch := list(itertools.islice(rest, self._together(left))):
+            yield batch
+            left -= len(batch)
 
     def _visit(
         self, batch: list[Part], see: Callable[[Stored], T], take: Callable[[tuple[Any, ...], T], object]

@@ -26,10 +26,10 @@ PLAIN = ""
 VARIANTS: tuple[str, ...] = (PLAIN, *SUFFIXES)
 """Methods in the order in which they are looked for; their position ends a stamp."""
 
-_TO_AND_FRO = (*VARIANTS, *VARIANTS[-2::-1])
+_ENDINGS = tuple(SUFFIXES.values())
+_TO_AND_FRO = (PLAIN, *_ENDINGS, *_ENDINGS[-2::-1], PLAIN)
 """An object that moves to an earlier variant while they are gone through is met on the way back."""
 
-_ENDINGS = tuple(SUFFIXES.values())
 _DOUBLED = 0x80
 """Added to that position if the variant to write is there too, and stale."""
 
@@ -105,7 +105,7 @@ class SuffixStore(Store):
         if start is not None or stop is not None:
             return self.read(key, start, stop).result()
         for _ in range(1 + len(self.seen)):  # a writer may move it meanwhile
-            name = self._base.find([_stored(key, variant) for variant in _TO_AND_FRO]).result()
+            name = self._base.find([key + ending for ending in _TO_AND_FRO]).result()
             if name is None and self.seen <= {PLAIN}:
                 return None
             if name is None:  # it may have moved several times meanwhile
