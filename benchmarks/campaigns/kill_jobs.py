@@ -61,12 +61,20 @@ class Way:
         How many bits of chunks are in a shard of the source; 0: none are.
     remote : bool
         Whether its target is on S3.
+    compress : str, optional
+        How the chunks of the source are compressed.
     """
 
     function: str
     options: dict[str, Any] = field(default_factory=dict)
     sharded: int = 0
     remote: bool = False
+    compress: str | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the target is the source."""
+        return self.function in ("downsample", "recompress")
 
 
 _CONVERT: dict[str, Any] = {"mips": 1, "chunk_size": [16, 16, 16], "memory": MEMORY}
@@ -86,6 +94,10 @@ WAYS = {
     "transfer of shards": Way("transfer", sharded=3),
     "transfer to .gz": Way("transfer", {"compress": "gzip"}),
     "transfer to S3": Way("transfer", remote=True),
+    "recompress": Way("recompress", {"compress": "gzip"}),
+    "recompress .gz": Way("recompress", {"compress": "br"}, compress="gzip"),
+    "recompress .gz to none": Way("recompress", {"compress": False}, compress="gzip"),
+    "recompress on S3": Way("recompress", {"compress": "gzip"}, remote=True),
 }
 
 
@@ -108,16 +120,16 @@ class Place:
             assert server is not None
             base = server.make_bucket(f"bucket{next(_numbers)}")
         self.log = folder / "log"
-        source = f"{base}/target" if way.function == "downsample" else f"{folder}/source"
+        source = f"{base}/target" if way.in_place else f"{folder}/source"
         voxels = np.random.default_rng(3).integers(0, 255, SHAPE, np.uint8)
         packed: Any = shards(way.sharded) if way.sharded else None
         info = Volume.create_new_info(
             1, "image", "uint8", "raw", (4, 4, 40), (-5, 3, 8), SHAPE, chunk_size=(16, 16, 16), sharding=packed or False
         )
-        volume = Volume(source, info=info, progress=False)
+        volume = Volume(source, info=info, compress=way.compress, progress=False)
         volume.commit_info()
         volume[:] = voxels
-        places = [source] if way.function == "downsample" else [source, f"{base}/target"]
+        places = [source] if way.in_place else [source, f"{base}/target"]
         job = [way.function, places, {**way.options, "jobs": JOBS, "progress": False}]
         self.store: Store = open_store(parse_url(f"{base}/target"))
         self._command = [sys.executable, "-m", "benchmarks.campaigns.kill_child", str(self.log), json.dumps(job)]

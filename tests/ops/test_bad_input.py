@@ -282,6 +282,12 @@ def test_what_is_damaged_still_fails_when_asked_and_the_result_stays(torn, tmp_p
     np.testing.assert_array_equal(convert(torn, tmp_path / name, on_error="skip", **AGAIN)[:], before)
 
 
+def test_what_was_left_out_is_verified_as_such(torn, tmp_path):
+    made = convert(torn, tmp_path / "out", on_error="skip", verify=True, **AGAIN)
+    assert "equal" in made.provenance.processing[-1]["verified"]
+    assert list(made.provenance.processing[-1]["damaged"]) == ["005.tif"]
+
+
 def test_other_images_than_the_damaged_ones_are_the_same_or_it_is_another_job(torn, tmp_path):
     convert(torn, tmp_path / "out", on_error="skip", **AGAIN)
     mended(torn)

@@ -9,7 +9,7 @@ import tifffile
 import volumekit
 from volumekit import Bbox, Volume
 from volumekit.cli.main import run
-from volumekit.errors import CastError, OptionError
+from volumekit.errors import CastError, CorruptChunkError, OptionError
 from volumekit.ops import changed
 from volumekit.ops.changed import stretch
 from volumekit.ops.kernels import downsample
@@ -176,11 +176,28 @@ def test_the_same_call_goes_on_and_another_does_not(tmp_path, caplog):
             volumekit.convert(source, tmp_path / "v", **{**how, **other})
 
 
-def test_it_cannot_be_verified_voxel_by_voxel(tmp_path):
-    source = Volume.from_numpy(voxels(), tmp_path / "s")
-    for how in ({"axes": "zyx"}, {"data_type": "uint8", "rescale": (0, 60000)}):
-        with pytest.raises(OptionError, match="verify"):
-            volumekit.convert(source, tmp_path / "v", verify=True, **how)
+@pytest.mark.parametrize("processes", [None, 1])
+def test_it_is_verified(tmp_path, processes, monkeypatch):
+    source = Volume.from_numpy(voxels(channels=2), tmp_path / "s", chunk_size=(16, 16, 16), **PLACE)
+    how = {"axes": "zxy", "data_type": "uint8", "rescale": (1000, 60000), "offset": (1, 2, 3), "mips": 1}
+    how = {**how, "box": Bbox((6, 7, 8), (30, 29, 28)), "verify": True, "processes": processes, "progress": False}
+    made = volumekit.convert(source, tmp_path / "v", **how)
+    assert made.provenance.processing[-1]["verified"] == f"equal: {24 * 22 * 20 * 2:,} voxels of mip 0"
+    real = changed.Change.apply
+    for name in ("axes", "rescale"):
+        other = {"axes": changed.Change.of("yxz", how["rescale"]), "rescale": changed.Change.of("zxy", (1000, 50000))}
+        monkeypatch.setattr(changed.Change, "apply", lambda self, *args, other=other[name]: real(other, *args))
+        cube = {"box": Bbox((6, 7, 8), (26, 27, 28)), "processes": None}
+        with pytest.raises(CorruptChunkError, match="voxels differ"):
+            volumekit.convert(source, tmp_path / name, **{**how, **cube})
+        assert not (tmp_path / name / "info").exists()
+
+
+def test_what_is_filled_in_is_verified_as_such(tmp_path):
+    source = Volume.from_numpy(voxels(), tmp_path / "s", chunk_size=(16, 16, 16))
+    source.delete(Bbox((0, 0, 0), (16, 16, 16)))
+    made = volumekit.convert(tmp_path / "s", tmp_path / "v", fill_missing=True, verify=True, axes="zyx")
+    assert "equal" in made.provenance.processing[-1]["verified"]
 
 
 def test_dry_runs_and_processes(tmp_path):

@@ -64,6 +64,7 @@ def stored(folder):
         "convert to S3",
         "downsample",
         "transfer",
+        "recompress .gz",
     ],
 )
 def test_killed_jobs_end_as_undisturbed_ones(name, monkeypatch):

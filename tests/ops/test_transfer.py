@@ -89,7 +89,38 @@ def test_a_box_goes_to_a_new_place(tmp_path, voxels):
     target = transfer(source, f"memory://{tmp_path}/b", box=Bbox((-5, 3, 8), (27, 19, 24)), mips=[0], progress=False)
     np.testing.assert_array_equal(target[-5:27, 3:19, 8:24], voxels[:32, :16, :16])
     assert target.exists().num_present == 2
-    assert not target.has_data(1)
+    assert [level.bounds for level in target.levels] == [source.levels[0].bounds], "of the levels, the one transferred"
+    rest = Bbox((27, 3, 8), (65, 53, 48)), Bbox((-5, 19, 8), (27, 53, 48)), Bbox((-5, 3, 24), (27, 19, 48))
+    for box in rest:
+        transfer(source, target.cloudpath, box=box, mips=[0], progress=False)
+    np.testing.assert_array_equal(Volume(target.cloudpath)[:], voxels)
+
+
+@pytest.mark.parametrize(("first", "second"), [([0], [1]), ([1], [0]), ([1], None), ([0], [0, 1, 1])])
+def test_levels_follow_one_another(tmp_path, voxels, first, second, monkeypatch):
+    source = make(tmp_path / "a", voxels)
+    transfer(source, tmp_path / "b", mips=first, progress=False)
+    assert len(Volume(tmp_path / "b").levels) == 1
+    described = (tmp_path / "b/info").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "copy", _full)
+        with pytest.raises(NoSpaceError):
+            transfer(source, tmp_path / "b", mips=second, progress=False)
+    assert (tmp_path / "b/info").read_bytes() == described, "until it is done"
+    transfer(source, tmp_path / "b", mips=second, progress=False)
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+
+
+def _full(*args, **how):
+    raise NoSpaceError("full")
+
+
+def test_levels_are_not_added_to_what_is_from_elsewhere(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    make(tmp_path / "c", voxels)
+    transfer(tmp_path / "c", tmp_path / "b", mips=[0], progress=False)
+    with pytest.raises(OptionError, match="the target has no mip"):
+        transfer(source, tmp_path / "b", mips=[1], progress=False)
 
 
 def test_missing_chunks_are_missing_afterwards(tmp_path, voxels):
@@ -155,7 +186,7 @@ def test_command(tmp_path, voxels, capsys):
     make(tmp_path / "a", voxels)
     command = ["transfer", str(tmp_path / "a"), str(tmp_path / "b"), "--mip", "0", "--box", "-5:11,3:19,8:24"]
     assert run(command) == 0
-    assert "2 levels" in capsys.readouterr().out
+    assert "b: levels 70x50x40\n" in capsys.readouterr().out
     assert Volume(tmp_path / "b").exists().num_present == 1
 
 

@@ -35,7 +35,11 @@ def command(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Copy a volume or a part of it: chunks as they are where source and target agree."""
+    """Copy a volume or a part of it: chunks as they are where source and target agree.
+
+    A new DST has the levels that are transferred, and the extent of SRC also where only a box of it is, so that other
+    boxes, and levels, can follow.
+    """
     from volumekit.ops.transfer import transfer
     from volumekit.volume.volume import Volume
 
@@ -47,4 +51,5 @@ def command(
     if how["dry_run"]:
         show(target, as_json=as_json)
         return
-    click.echo(f"{target.cloudpath}: {len(target.levels)} levels")
+    sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in target.levels)
+    click.echo(f"{target.cloudpath}: levels {sizes}")

@@ -212,8 +212,8 @@ def unit_of(level: Level) -> Factor:
     unit = level.chunk[:3] if level.sharding is None else level.sharding.shape
     if unit is None:
         raise UnsupportedError(
-            f"the chunks of mip {level.key} are scattered over its shards, so that tasks side by side would write the"
-            " same ones; choose another target",
+            f"the chunks of mip {level.key} are scattered over its shards by a hash, so that tasks side by side would "
+            "write the same ones; choose a target without shards, or with those of sharding=True, and transfer that",
             key=level.key,
         )
     return unit[0], unit[1], unit[2]

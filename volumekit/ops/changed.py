@@ -58,8 +58,8 @@ class Change:
     def __bool__(self) -> bool:
         return self != Change()
 
-    def check(self, layer_type: str) -> bool:
-        """Tell whether anything is changed.
+    def check(self, layer_type: str) -> None:
+        """Refuse what cannot be changed.
 
         Raises
         ------
@@ -68,7 +68,6 @@ class Change:
         """
         if self.rescale is not None and layer_type == "segmentation":
             raise OptionError("labels are not rescaled: they would be others")
-        return bool(self)
 
     def told(self) -> dict[str, Any]:
         """Return what the provenance tells of it; None: nothing."""
@@ -83,6 +82,16 @@ class Change:
     def box(self, box: Bbox) -> Bbox:
         """Return a box of the source as one of the result."""
         return Bbox(self.turn(box.minpt.tolist()), self.turn(box.maxpt.tolist()))
+
+    def made(self, voxels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return voxels (x, y, z, channel) as they should become, a plane at a time; ``dtype`` is the result's."""
+        turned = voxels.transpose(*self.order, 3)
+        if self.rescale is None:
+            return turned
+        found = np.empty(turned.shape, dtype)
+        for z in range(turned.shape[2]):
+            found[:, :, z] = stretch(turned[:, :, z], self.rescale, dtype)
+        return found
 
     def apply(self, base: Input, dtype: np.dtype[Any], shift: Sequence[int]) -> Input:
         """Return the changed input, moved by ``shift``; ``dtype`` is that of the result."""

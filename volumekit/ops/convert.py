@@ -234,7 +234,8 @@ def convert(
     part = change.box(box)
     low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
     layer_type = layer_type or _layer_type(volume, encoding)
-    share = check_share(verify, volume, encoding, changed=change.check(layer_type))
+    change.check(layer_type)
+    share = check_share(verify, volume, encoding)
     method = choose_method(method, layer_type)
     size = _voxel_size(voxel_size, unit, volume, change)
     ladder = steps(factor, count, size)
@@ -285,7 +286,7 @@ def convert(
     begin: dict[str, Any] = {"plan": cut, "overwrite": overwrite, "path": journal, "entry": entry}
     record, done = _begun(volume, target, z_from_name=z_from_name, on_error=on_error, **begin)
     shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
-    proof = Proof(volume, target, part, shift, share, {"jobs": threads, "memory": budget, "progress": progress})
+    proof = Proof(source, target, box, change, shift, share, {"jobs": threads, "memory": budget, "progress": progress})
     if done:
         return Estimate.nothing(target.cloudpath) if dry_run else _look_again(target, proof, processes, client)
     cut = cut if record is None else {name: record.plan[name] for name in cut}

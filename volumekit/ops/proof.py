@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from volumekit.errors import CorruptChunkError, OptionError
+from volumekit.ops.changed import Change
+from volumekit.ops.inputs import Input, VolumeInput
 from volumekit.ops.verify import Compare
 
 if TYPE_CHECKING:
@@ -18,7 +23,7 @@ LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
 """Encodings that may give back other values."""
 
 
-def check_share(verify: bool | float, volume: Volume | None, encoding: str, *, changed: bool = False) -> float:
+def check_share(verify: bool | float, volume: Volume | None, encoding: str) -> float:
     """Return which share of the voxels to compare.
 
     Raises
@@ -31,8 +36,6 @@ def check_share(verify: bool | float, volume: Volume | None, encoding: str, *, c
         raise OptionError(f"verify is {verify!r}; it is True, False, or a share below 1")
     if share and volume is None:
         raise OptionError("verify is for images and volumes; compare an array yourself")
-    if share and changed:
-        raise OptionError("verify compares voxel by voxel, but axes or values are changed; leave out verify")
     if share and encoding in LOSSY:
         raise OptionError(
             f"{encoding} may give back other values; compare afterwards: volumekit verify SRC DST --tolerance N"
@@ -41,28 +44,60 @@ def check_share(verify: bool | float, volume: Volume | None, encoding: str, *, c
 
 
 @dataclass(frozen=True)
+class _Made(Compare):
+    """Compares what was stored with what the conversion read: background where that had to be filled in.
+
+    Attributes
+    ----------
+    source : VolumeInput, optional
+        What was read, of the first volume.
+    change : Change
+        What became of its axes and values.
+    """
+
+    source: VolumeInput | None = None
+    change: Change = field(default_factory=Change)
+
+    def there(self, box: Bbox) -> Bbox:
+        """Return a box of the source as one of the target."""
+        return self.change.box(box) + self.shift
+
+    def read(self, box: Bbox) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return what there should be, and what there is."""
+        assert self.source is not None
+        level = self.two.levels[self.other]
+        voxels = np.empty((*box.size().tolist(), self.source.channels), self.source.dtype.newbyteorder("="), order="F")
+        self.source.read(box, voxels, lambda _: None)
+        found = np.asarray(self.two.download(self.there(box), self.other, progress=False))
+        return self.change.made(voxels, level.dtype), found
+
+
+@dataclass(frozen=True)
 class Proof:
     """A comparison to be made.
 
     Attributes
     ----------
-    source : Volume or None
-        What was converted, its current mip.
+    source : Input
+        What is converted.
     target : Volume
         What was stored; its metadata need not be.
-    part : Bbox
+    box : Bbox
         The voxels that were converted, of the source.
+    change : Change
+        What became of their axes and values.
     shift : sequence of int
-        What to add to coordinates of the source for those of the target.
+        What to add to their coordinates then for those of the target.
     share : float
         Which share to compare; 0: nothing.
     how : dict
         ``memory``, ``jobs`` and ``progress``.
     """
 
-    source: Volume | None
+    source: Input
     target: Volume
-    part: Bbox
+    box: Bbox
+    change: Change
     shift: Sequence[int]
     share: float
     how: dict[str, Any]
@@ -75,11 +110,13 @@ class Proof:
         CorruptChunkError
             If something differs.
         """
-        if not self.share or self.source is None:
+        if not self.share or not isinstance(self.source, VolumeInput):
             return {}
         x, y, z = self.shift
-        work = Compare(self.source, self.target, self.source.mip, 0, shift=(x, y, z))
-        found = work.run(self.part, sample=self.share, seed=0, runner=runner, **self.how)
+        source = replace(self.source, damaged=None if self.source.damaged is None else {})
+        both: Any = {"one": source.volume, "two": self.target, "mip": source.mip, "other": 0}
+        work = _Made(**both, shift=(x, y, z), source=source, change=self.change)
+        found = work.run(self.box, sample=self.share, seed=0, runner=runner, **self.how)
         if not found:
             raise CorruptChunkError(
                 f"what was stored is not what the source holds: {found}\noverwrite=True (--overwrite) starts over",

@@ -62,11 +62,13 @@ def transfer(
     src : Volume, str or os.PathLike
         The source.
     dst : str or os.PathLike
-        The target: an existing volume of the same extent, or a new place, which becomes one like the source.
+        The target: an existing volume of the same extent, or a new place, which becomes one like the source, with the
+        levels that are transferred.
     box : Bbox or slices, optional
-        Half-open, in voxels of the finest mip that is transferred. Chunks that it holds in part are merged.
+        Half-open, in voxels of the finest mip that is transferred. Chunks that it holds in part are merged. A new
+        volume has the extent of the source all the same, so that other boxes can follow; elsewhere nothing is stored.
     mips : int or sequence, optional
-        Which, by number or voxel size; default: all.
+        Which, by number or voxel size; default: all. Those that a target made from this source lacks are added.
     compress : str or bool, optional
         Of chunks written; default: as they are in the source.
     jobs : int, optional
@@ -103,7 +105,9 @@ def transfer(
     check_apart(source, url)
     numbers = mip_numbers(source, mips)
     part = box_inside(box, source.levels[numbers[0]].bounds)
-    target, is_new = _target(source, url, compress, threads)
+    target, is_new = _target(source, url, numbers, compress, threads)
+    ours = is_new or _is_ours(last_journal(target.array(0).store, "transfer", path=journal), source)
+    described = is_new or (ours and _describe(target, source, numbers))
     pairs = [(mip, _match(source.levels[mip], target)) for mip in numbers]
     job = {
         "task": "transfer",
@@ -114,7 +118,7 @@ def transfer(
         "state": fingerprint(source),
     }
     store = target.array(0).store
-    if not (is_new or overwrite or _is_ours(last_journal(store, "transfer", path=journal), source)):
+    if not (ours or overwrite):
         _check_empty(target, [other for _, other in pairs])
     record = find_journal(store, "transfer", job, plan={}, overwrite=True, path=journal)
     work = Transfer(source, target, tuple(pairs))
@@ -134,7 +138,7 @@ def transfer(
         journal=record,
         runner=runner,
     )
-    if is_new:
+    if described:
         target.commit_info()
     record.finish()
     log.info("%s", work.copied)
@@ -163,8 +167,10 @@ def mip_numbers(source: Volume, mips: Any) -> list[int]:
     return sorted(source.to_mip(mip) for mip in ([mips] if isinstance(mips, int) else mips))
 
 
-def _target(source: Volume, url: URL, compress: str | bool | None, threads: int) -> tuple[Volume, bool]:
-    """Open the target, or describe a new one like the source."""
+def _target(
+    source: Volume, url: URL, mips: Sequence[int], compress: str | bool | None, threads: int
+) -> tuple[Volume, bool]:
+    """Open the target, or describe a new one with some levels of the source."""
     how: dict[str, Any] = {"compress": compress, "parallel": threads, "non_aligned_writes": True, "fill_missing": True}
     try:
         return Volume(str(url), **how), False
@@ -174,7 +180,23 @@ def _target(source: Volume, url: URL, compress: str | bool | None, threads: int)
             raise ReadOnlyError(
                 f"{fmt.name} data cannot be transferred to a new place; convert it", url=str(url)
             ) from None
-        return Volume(str(url), info=copying.deepcopy(fmt.info), **how), True
+        info = copying.deepcopy(fmt.info)
+        info["scales"] = [info["scales"][mip] for mip in dict.fromkeys(mips)]
+        return Volume(str(url), info=info, **how), True
+
+
+def _describe(target: Volume, source: Volume, mips: Sequence[int]) -> bool:
+    """Add levels of the source to the description of a target that lacks them; tell whether there were any."""
+    theirs, ours = source.array(0).fmt, target.array(0).fmt
+    if not (isinstance(theirs, Precomputed) and isinstance(ours, Precomputed)):
+        return False
+    info, there = copying.deepcopy(ours.info), {scale["key"] for scale in ours.info["scales"]}
+    wanted = (theirs.info["scales"][mip] for mip in dict.fromkeys(mips))
+    lacking = [copying.deepcopy(scale) for scale in wanted if scale["key"] not in there]
+    info["scales"] = sorted([*info["scales"], *lacking], key=lambda scale: [float(n) for n in scale["resolution"]])
+    if lacking:
+        target.info = info
+    return bool(lacking)
 
 
 def _match(level: Level, target: Volume) -> int:

@@ -161,10 +161,19 @@ class Compare:
         a, b, url = self.one.levels[self.mip], self.two.levels[self.other], self.two.cloudpath
         if a.channels != b.channels:
             raise OptionError(f"{a.channels} channels cannot be compared with {b.channels}", url=url)
-        if not b.bounds.contains_bbox(part + self.shift):
+        if not b.bounds.contains_bbox(self.there(part)):
             raise OptionError(f"{part} reaches outside the other volume, {b.bounds}", url=url, box=part)
         if self.checksums and not alike(self.one.array(self.mip), self.two.array(self.other)):
             raise OptionError("their chunks are not the same or encoded in other ways; leave out checksums", url=url)
+
+    def there(self, box: Bbox) -> Bbox:
+        """Return a box of the first volume as one of the second."""
+        return box + self.shift
+
+    def read(self, box: Bbox) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the voxels of a box of both."""
+        a = self.one.download(box, self.mip, progress=False)
+        return np.asarray(a), np.asarray(self.two.download(self.there(box), self.other, progress=False))
 
     def __call__(self, task: Task, report: Report) -> Verification:
         """Do one task, see `volumekit.ops.run.Work`; return what it found."""
@@ -187,8 +196,7 @@ class Compare:
             report(size)
 
     def _voxels(self, box: Bbox, found: Verification, report: Report) -> None:
-        a = np.asarray(self.one.download(box, self.mip, progress=False))
-        b = np.asarray(self.two.download(box + self.shift, self.other, progress=False))
+        a, b = self.read(box)
         found.voxels = a.size
         found.different, found.largest = differences(a, b, self.tolerance)
         if found.different:
