@@ -49,6 +49,15 @@ def at_most_more(seconds: float, peer: str) -> Bar:
     return Bar(text, peer, (peer,), lambda values: values[OURS] <= values[peer] + seconds)
 
 
+def at_most_beyond(ratio: float, peer: str, base: str) -> Bar:
+    """Ask for at most so many times what the peer takes, once what the base takes is taken off either."""
+
+    def holds(values: Values) -> bool:
+        return values[OURS] - values[base] <= ratio * (values[peer] - values[base])
+
+    return Bar(f"<= {ratio:.2f}x beyond {base}", peer, (peer, base), holds)
+
+
 def at_most_itself(value: float, text: str) -> Bar:
     """Ask for at most so much, whatever others reach."""
     return Bar(f"<= {text}", OURS, (), lambda values: values[OURS] <= value)

@@ -5,24 +5,18 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numcodecs.zstd import Zstd
-from numpy.typing import NDArray
 
 from benchmarks import servers
-from benchmarks.bars import at_most
+from benchmarks.bare_asgi import CSEG, transcoder
+from benchmarks.bars import at_most, at_most_beyond
 from benchmarks.data import CUTOUT, RAW, Data
 from benchmarks.harness import Case, Contest, Sample
 from benchmarks.ours import OURS
 from volumekit import Volume
-from volumekit.codecs import get_codec
-from volumekit.model.level import CodecSpec
 
-BARE_ASGI, NGINX, CODECS = "bare ASGI", "nginx", "its codecs"
+BARE_ASGI, BARE_CODECS, NGINX, CODECS = "bare ASGI", "bare + codecs", "nginx", "its codecs"
 _SECONDS = 2
 
 
@@ -30,8 +24,9 @@ def cases() -> Iterator[Case]:
     """Yield a case per way of serving."""
     yield Case("serve raw 64^3", serve_one)
     yield Case("serve raw 64^3, two workers", serve_two)
-    yield Case("serve zarr labels as cseg 64^3", functools.partial(transcode, True))
-    yield Case("serve zarr image as raw 64^3", functools.partial(transcode, False))
+    for labels, name in ((True, "serve zarr labels as cseg 64^3"), (False, "serve zarr image as raw 64^3")):
+        yield Case(name, functools.partial(transcode, labels, 1))
+        yield Case(f"{name}, 16 at once", functools.partial(transcode, labels, servers.CONNECTIONS))
 
 
 def serve_one(data: Data) -> Contest:
@@ -76,40 +71,48 @@ def _served(source: Path, places: dict[str, str | None], ratio: float, peer: str
     return Contest(contestants, check, (at_most(ratio, peer),))
 
 
-def transcode(labels: bool, data: Data) -> Contest:
-    """Decode chunks of zarr and encode them again: through the server, and with nothing but the codecs."""
+def transcode(labels: bool, connections: int, data: Data) -> Contest:
+    """Decode chunks of zarr and encode them again.
+
+    Through the server; through a bare application that does nothing else, in one process as well; by the codecs alone,
+    called one after the other in this process; and files of the same bytes sent as they are, which is what the
+    requests cost. The bar is on what is beyond that, on either side.
+    """
     array = data.labels if labels else data.image
     array = array[: 2 * CUTOUT, : 2 * CUTOUT, : 2 * CUTOUT]
-    source = data.empty() / "made.zarr"
+    source, plain = data.empty() / "made.zarr", data.empty()
     kind = "segmentation" if labels else "image"
     volume = Volume.from_numpy(array, source, chunk_size=(CUTOUT,) * 3, layer_type=kind, progress=False)
-    place, key = servers.volumekit(source), volume.key
     cells = list(itertools.product(*(range(n // CUTOUT) for n in array.shape)))
-    paths = [f"/made/{key}/" + "_".join(f"{n * CUTOUT}-{(n + 1) * CUTOUT}" for n in cell) for cell in cells]
-    files = [source / key / "c" / "/".join(map(str, cell[::-1])) for cell in cells]
-    encode = _encoder(labels)
+    boxes = ["_".join(f"{n * CUTOUT}-{(n + 1) * CUTOUT}" for n in cell) for cell in cells]
+    files = [source / volume.key / "c" / "/".join(map(str, cell[::-1])) for cell in cells]
+    made = (CSEG if labels else "raw", array.dtype.name, CUTOUT)
+    transcoded = transcoder(*made)
+    for box, file in zip(boxes, files, strict=True):
+        (plain / box).write_bytes(transcoded(file.read_bytes()))
+    asked = {
+        OURS: (servers.volumekit(source), [f"/made/{volume.key}/{box}" for box in boxes]),
+        BARE_CODECS: (servers.bare(source, " ".join(map(str, made))), _below(source, files)),
+        BARE_ASGI: (servers.bare(plain), _below(plain, [plain / box for box in boxes])),
+    }
 
-    def with_codecs(number: int) -> bytes:
-        plain = Zstd().decode(files[number].read_bytes())
-        return encode(np.frombuffer(plain, array.dtype).reshape((*(CUTOUT,) * 3, 1), order="F"))
+    def contestant(name: str) -> Sample:
+        return lambda _: servers.seconds_per_request(*asked[name], _seconds(data), connections)
 
     def timed_codecs(_: int) -> float:
         start = time.perf_counter()
-        for number in range(len(files)):
-            with_codecs(number)
+        for file in files:
+            transcoded(file.read_bytes())
         return (time.perf_counter() - start) / len(files)
 
     def check() -> None:
-        for number, path in enumerate(paths):
-            assert servers.fetch(place, path) == with_codecs(number), f"{path} is something else"
+        for name, (place, paths) in asked.items():
+            for path, box in zip(paths, boxes, strict=True):
+                assert servers.fetch(place, path) == (plain / box).read_bytes(), f"{name} sent something else"
 
-    def served(_: int) -> float:
-        return servers.seconds_per_request(place, paths, _seconds(data), connections=1)
-
-    return Contest({OURS: served, CODECS: timed_codecs}, check, (at_most(1.3, CODECS),))
+    contestants = {**{name: contestant(name) for name in asked}, CODECS: timed_codecs}
+    return Contest(contestants, check, (at_most_beyond(1.3, BARE_CODECS, BARE_ASGI),))
 
 
-def _encoder(labels: bool) -> Callable[[NDArray[Any]], bytes]:
-    if not labels:
-        return lambda voxels: voxels.tobytes(order="F")
-    return get_codec(CodecSpec("compressed_segmentation", {"compressed_segmentation_block_size": (8, 8, 8)})).encode
+def _below(folder: Path, files: Iterable[Path]) -> list[str]:
+    return ["/" + file.relative_to(folder).as_posix() for file in files]

@@ -49,11 +49,15 @@ def volumekit(*sources: Path, workers: int = 1) -> str:
     return _started([*command, "--workers", str(workers)], port)
 
 
-def bare(root: Path) -> str:
-    """Return the URL of uvicorn, as it is by itself, with an application that does nothing but read files."""
-    port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare_asgi:app", "--port", str(port), "--no-access-log"]
-    return _started([*command, "--log-level", "warning", "--lifespan", "off"], port, BARE_ROOT=str(root))
+def bare(root: Path, codecs: str | None = None) -> str:
+    """Return the URL of uvicorn, as it is by itself, with an application that does nothing but read files.
+
+    ``codecs`` (encoding, data type, side): and transcodes them.
+    """
+    port, made = _free_port(), ["app"] if codecs is None else ["transcoding", "--factory"]
+    command = [sys.executable, "-m", "uvicorn", f"benchmarks.bare_asgi:{made[0]}", *made[1:], "--port", str(port)]
+    command += ["--no-access-log", "--log-level", "warning", "--lifespan", "off"]
+    return _started(command, port, BARE_ROOT=str(root), BARE_CODECS=codecs or "")
 
 
 def nginx(root: Path) -> str:

@@ -34,8 +34,7 @@ class Raw(Codec):
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """See `Codec.encode`."""
-        chunk = storable(self, chunk)
-        return chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
+        return bytes(raw_view(storable(self, chunk)))
 
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:
@@ -43,3 +42,15 @@ class Raw(Codec):
         if dtype.hasobject or not dtype.itemsize:
             return f"raw stores numbers, not {dtype}"
         return None
+
+
+def raw_view(chunk: NDArray[Any]) -> memoryview:
+    """Return the bytes of a raw chunk; nothing is copied where the voxels lie in memory like that already.
+
+    Parameters
+    ----------
+    chunk : numpy.ndarray
+        (x, y, z, channel), numbers or booleans.
+    """
+    flat = chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).reshape(-1, order="F")
+    return flat.view(np.uint8).data

@@ -265,6 +265,11 @@ class Chunks:
                 raise CorruptChunkError(f"a chunk of shape {chunk.shape} where {expected} was expected")
         return chunk
 
+    def raw(self, cell: Cell, value: Value) -> bytes | memoryview | None:
+        """Return a chunk as raw bytes where that takes no array; see `Format.raw` and `decode`."""
+        with self._named(cell):
+            return self._format.raw(self._level, cell, value)
+
     @contextlib.contextmanager
     def _named(self, cell: Cell) -> Iterator[None]:
         """Let errors say which chunk they are about."""

@@ -184,6 +184,13 @@ class Format(ABC):
         """
         return False
 
+    def raw(self, level: Level, cell: Cell, value: Any) -> bytes | memoryview | None:
+        """Return what `decode` returns as raw bytes, x fastest and channel slowest, little endian.
+
+        Only where that takes no array, because nothing else is stored, compressed at most; else None.
+        """
+        return None
+
     def labels(self, level: Level, cell: Cell, value: Any) -> NDArray[Any] | None:
         """Return the distinct values of a cell, sorted, where they are had without decoding it; else None."""
         return None

@@ -159,7 +159,7 @@ def span(wanted: tuple[int | None, int | None], size: int) -> tuple[int, int] | 
     return (start, stop) if start < stop else None
 
 
-def partial(body: bytes, kind: bytes, etag: bytes, headers: Headers, *more: Pair) -> Answer:
+def partial(body: bytes | memoryview, kind: bytes, etag: bytes, headers: Headers, *more: Pair) -> Answer:
     """Return bytes, or the part of them that is asked for, unless the client has them already."""
     if fresh(etag, headers):
         return not_modified(etag)

@@ -15,6 +15,7 @@ from volumekit.engine.chunks import Chunks, empty
 from volumekit.engine.drive import arrived
 from volumekit.formats.base import Cell
 from volumekit.serve.answer import BYTES, Answer, Headers, fresh, not_found, not_modified, partial
+from volumekit.serve.pace import Pace
 from volumekit.storage.base import Value
 
 MOST_BYTES = 1 << 30
@@ -23,7 +24,7 @@ MOST_BYTES = 1 << 30
 FAR = 64
 """Chunks of remote storages under way at once."""
 
-Encode = Callable[[NDArray[Any]], bytes]
+Encode = Callable[[NDArray[Any]], bytes | memoryview]
 
 
 class Transcoder:
@@ -39,22 +40,29 @@ class Transcoder:
         What else the tags of answers depend on: other levels, encodings and datasets have other salts.
     absent : bool
         Whether a missing chunk is "not found"; else it is full of background.
+    raw : bool
+        Whether ``encode`` returns nothing but the voxels' values, little endian, x fastest.
     executor : Executor
-        Threads to do it in; as many chunks are decoded at the same time.
+        Threads to do it in; as many chunks are decoded at the same time. Those of local files that take less time than
+        handing them to a thread are decoded where they are asked for, one at a time.
     """
 
-    def __init__(self, array: LevelArray, encode: Encode, *, salt: bytes, absent: bool, executor: Executor) -> None:
+    def __init__(
+        self, array: LevelArray, encode: Encode, *, salt: bytes, absent: bool, executor: Executor, raw: bool = False
+    ) -> None:
         self._array, self._encode, self._salt = array, encode, salt
-        self._absent, self._executor = absent, executor
+        self._absent, self._executor, self._raw = absent, executor, raw
         self._chunks = Chunks(array.objects.url, array.fmt, array.level, array.options)
-        self._gate = asyncio.Semaphore(FAR)
+        self._gate, self._pace = asyncio.Semaphore(FAR), Pace()
 
     async def answer(self, cells: Sequence[Cell], headers: Headers) -> Answer:
         """Return chunks of the level's grid that lie behind each other along the channel axis, as one."""
         loop, objects = asyncio.get_running_loop(), self._array.objects
         keys = [self._chunks.key(part) for part in cells]
         if objects.near:
-            return await loop.run_in_executor(self._executor, self._near, cells, keys, headers)
+            if self._pace.quick():
+                return self._pace.at_once(self._near, cells, keys, headers)
+            return await loop.run_in_executor(self._executor, self._pace.noted, self._near, cells, keys, headers)
         async with self._gate:
             values = [await arrived(reading) for reading in [objects.read(key) for key in keys]]
             return await loop.run_in_executor(self._executor, self._made, cells, values, headers)
@@ -68,7 +76,13 @@ class Transcoder:
         etag = self._tag(values)
         if fresh(etag, headers):
             return not_modified(etag)
-        return partial(self._encode(self._decoded(cells, values)), BYTES, etag, headers)
+        return partial(self._body(cells, values), BYTES, etag, headers)
+
+    def _body(self, cells: Sequence[Cell], values: Sequence[Value | None]) -> bytes | memoryview:
+        """Return the chunk as it is sent; bytes that are stored so, but for their compression, are no array before."""
+        first = values[0]
+        body = self._chunks.raw(cells[0], first) if self._raw and len(cells) == 1 and first is not None else None
+        return self._encode(self._decoded(cells, values)) if body is None else body
 
     def _tag(self, values: Sequence[Value | None]) -> bytes:
         """Return a tag of what is stored and how it is encoded, so that a copy is checked without decoding."""

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs import get_codec
+from volumekit.codecs.raw import raw_view
 from volumekit.formats.base import Cell
 from volumekit.formats.precomputed import DATA_TYPES, Precomputed
 from volumekit.formats.precomputed.create import make_scale, scale_key
 from volumekit.formats.precomputed.info import VOLUME, dump_info
 from volumekit.model.level import CodecSpec, Level
 from volumekit.serve.answer import JSON, Answer, Document, Headers, not_found
-from volumekit.serve.chunks import MOST_BYTES, Transcoder
+from volumekit.serve.chunks import MOST_BYTES, Encode, Transcoder
 from volumekit.serve.objects import Objects, presentable
 
 if TYPE_CHECKING:
@@ -162,13 +163,14 @@ class PrecomputedView:
         )
 
     def _transcoder(self, mip: int, encoding: str, dtype: np.dtype[Any]) -> Transcoder:
-        settings = {} if encoding == "raw" else {"compressed_segmentation_block_size": _BLOCK}
-        codec = get_codec(CodecSpec(encoding, settings))
+        encoded = _encoder(encoding)
         array = self._volume.array(mip, fill_missing=False)
 
-        def encode(voxels: NDArray[Any]) -> bytes:
+        def encode(voxels: NDArray[Any]) -> bytes | memoryview:
+            if voxels.dtype == dtype:
+                return encoded(voxels)
             with np.errstate(over="ignore"):  # what float32 cannot hold is shown as infinite
-                return codec.encode(voxels.astype(dtype, copy=False))
+                return encoded(voxels.astype(dtype))
 
         return Transcoder(
             array,
@@ -176,7 +178,14 @@ class PrecomputedView:
             salt=f"{self._volume.cloudpath} {mip} {encoding} {dtype}".encode(),
             absent=array.options.background == 0,
             executor=self._executor,
+            raw=encoding == "raw" and dtype == array.level.dtype,
         )
+
+
+def _encoder(encoding: str) -> Encode:
+    if encoding == "raw":
+        return raw_view
+    return get_codec(CodecSpec(encoding, {"compressed_segmentation_block_size": _BLOCK})).encode
 
 
 _LABELS = ("uint32", "uint64")

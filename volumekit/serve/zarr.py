@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volumekit.codecs.raw import raw_view
 from volumekit.formats.base import Cell
 from volumekit.formats.zarr import OmeZarr
 from volumekit.formats.zarr.layout import axes_of
@@ -78,6 +79,7 @@ class ZarrView:
                 salt=f"{volume.cloudpath} {mip} zarr".encode(),
                 absent=True,
                 executor=executor,
+                raw=True,
             )
             self._levels[mip] = level, transcoder
         self._documents[METADATA] = _document(group_metadata(volume, {f"{mip}/": mip for mip in self._levels}))
@@ -89,13 +91,13 @@ class _Padded:
     def __init__(self, level: Level, background: float) -> None:
         self._size, self._dtype, self._background = level.cell, level.dtype, background
 
-    def __call__(self, voxels: NDArray[Any]) -> bytes:
+    def __call__(self, voxels: NDArray[Any]) -> memoryview:
         if voxels.shape != self._size:
             whole = np.full(self._size, self._background, self._dtype, order="F")
             whole[tuple(slice(n) for n in voxels.shape)] = voxels
             voxels = whole
         # C order of (channel, z, y, x) is Fortran order of (x, y, z, channel).
-        return voxels.tobytes(order="F")
+        return raw_view(voxels)
 
 
 def _is_stored_so(volume: Volume) -> bool:

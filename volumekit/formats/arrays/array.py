@@ -93,6 +93,16 @@ class StoredArray(ABC):
             If the bytes are no such chunk.
         """
 
+    def raw(self, data: bytes) -> bytes | memoryview | None:
+        """Return the little-endian values of a whole chunk, in C order, if they are stored so, compressed at most.
+
+        Raises
+        ------
+        CorruptChunkError
+            If the bytes are no such chunk.
+        """
+        return None
+
     @abstractmethod
     def encode(self, cell: Dims, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a chunk, which is cut where the array ends."""

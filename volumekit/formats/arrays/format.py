@@ -176,9 +176,16 @@ class ArrayFormat(Format):
         try:
             return self._layer(level).decode(cell, value.data)
         except CorruptChunkError as error:
-            if "shard" not in value.attrs:
-                raise
-            raise CorruptChunkError(f"in shard {value.attrs['shard']}: {error.message}") from error
+            _name_shard(error, value)
+            raise
+
+    def raw(self, level: Level, cell: Cell, value: Any) -> bytes | memoryview | None:
+        """Return the voxels of a cell as raw bytes, if such are stored; see `decode`."""
+        try:
+            return self._layer(level).raw(cell, value.data)
+        except CorruptChunkError as error:
+            _name_shard(error, value)
+            raise
 
     def encode(self, level: Level, cell: Cell, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a cell; other positions of fixed axes in its chunk hold the fill value."""
@@ -218,3 +225,9 @@ class ArrayFormat(Format):
     def native(self, level: Level) -> Native | None:
         """Return TensorStore's spec; the metadata are passed along, so that TensorStore never reads them."""
         return self._layer(level).native()
+
+
+def _name_shard(error: CorruptChunkError, value: Any) -> None:
+    """Raise an error that names the shard a value is in, if it is in one."""
+    if "shard" in value.attrs:
+        raise CorruptChunkError(f"in shard {value.attrs['shard']}: {error.message}") from error

@@ -68,6 +68,15 @@ class Layer:
                 chunk = chunk[(slice(None),) * axis + (None,)]
         return chunk[tuple(slice(n) for n in self._extent(cell))]
 
+    def raw(self, cell: Cell, data: bytes) -> bytes | memoryview | None:
+        """Return the voxels of a cell as raw bytes, x fastest, if they are stored so, and none of them is cut off."""
+        return self.array.raw(data) if self._is_reversed and self._extent(cell) == self.level.chunk else None
+
+    @functools.cached_property
+    def _is_reversed(self) -> bool:
+        """Whether the array's dimensions are channel, z, y and x, as far as there are such, and no others."""
+        return not self.roles.dims and list(self._axes) == list(range(len(self._axes)))[::-1]
+
     def _extent(self, cell: Cell) -> tuple[int, ...]:
         level = self.level
         return tuple(min(c, n - at * c) for at, c, n in zip(cell, level.chunk, level.shape, strict=True))

@@ -78,6 +78,10 @@ class ArrayV3(StoredArray):
         """Return a chunk, whole also where it reaches beyond the array's end."""
         return self._pipeline.decode(data).astype(self.dtype, copy=False)
 
+    def raw(self, data: bytes) -> bytes | memoryview | None:
+        """Return the values of a chunk in C order, if they are stored so."""
+        return self._pipeline.raw(data)
+
     def encode(self, cell: Dims, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a chunk; the part beyond the array's end holds the fill value."""
         return self._pipeline.encode(padded(chunk, self.chunk, self.fill))

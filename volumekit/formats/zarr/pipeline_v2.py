@@ -79,6 +79,13 @@ class PipelineV2:
         flat = chunk.reshape(-1, order="A") if isinstance(chunk, np.ndarray) else np.frombuffer(chunk, np.uint8)
         return guarded("stored", lambda: flat.view(self._dtype).reshape(self._shape, order=self._order))
 
+    def raw(self, data: bytes) -> bytes | memoryview | None:
+        """Return the little-endian values of a chunk in C order, if nothing but compression is to be undone."""
+        little = self._dtype == self._dtype.newbyteorder("<")
+        if self._order != "C" or not little or any(name not in BYTES for name, _ in self._codecs):
+            return None
+        return self.decode(data).reshape(-1).view(np.uint8).data
+
     def _undo(self, name: str, codec: Any, data: Buffer) -> Buffer:
         if isinstance(codec, OwnCodec):
             return guarded(name, lambda: codec.decode(data)).reshape(-1, order=self._order)

@@ -115,6 +115,7 @@ class Raw(Step):
 
     def __init__(self, endian: str) -> None:
         self._endian: Any = "<" if endian == "little" else ">"
+        self.little = endian == "little"
 
     def encode(self, data: Any, form: Form) -> bytes:
         """Return the bytes of an array, in C order."""
@@ -123,11 +124,16 @@ class Raw(Step):
 
     def decode(self, data: Any, form: Form) -> Any:
         """Return the array; a view of the bytes."""
+        self.check(data, form)
+        return np.frombuffer(data, form.dtype.newbyteorder(self._endian)).reshape(form.shape)
+
+    @staticmethod
+    def check(data: Any, form: Form) -> None:
+        """Raise unless these are as many bytes as an array of this form has."""
         if len(data) != form.nbytes:
             raise CorruptChunkError(
                 f"{len(data)} bytes, where a chunk of {form.shape} {form.dtype} takes {form.nbytes}"
             )
-        return np.frombuffer(data, form.dtype.newbyteorder(self._endian)).reshape(form.shape)
 
 
 class Packed(Step):
@@ -255,6 +261,26 @@ class PipelineV3:
             data = step.decode(data, form)
         found: NDArray[Any] = data
         return found
+
+    def raw(self, data: Any) -> memoryview | None:
+        """Return the little-endian values of a chunk in C order, if nothing but compression is to be undone.
+
+        Raises
+        ------
+        CorruptChunkError
+            As `decode` does.
+        """
+        if not self._plain:
+            return None
+        for step, form, _ in self._steps[:0:-1]:
+            data = step.decode(data, form)
+        Raw.check(data, self._steps[0][1])
+        return memoryview(data)
+
+    @functools.cached_property
+    def _plain(self) -> bool:
+        first, *others = (step for step, _, _ in self._steps)
+        return isinstance(first, Raw) and first.little and all(isinstance(step, Compressed) for step in others)
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the bytes of a whole chunk."""
