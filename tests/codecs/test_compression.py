@@ -190,6 +190,16 @@ def test_zstd_frames_without_a_size():
         decompress(frame, "zstd", limit=2)
 
 
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_791, 65_792, 300_000])
+def test_zstd_takes_no_more_memory_than_the_frame_says(monkeypatch, size):
+    data, asked, decode = bytes(size), [], imagecodecs.zstd_decode
+    frame = compress(data, "zstd")
+    monkeypatch.setattr(imagecodecs, "zstd_decode", lambda data, out=None: asked.append(out) or decode(data, out=out))
+    assert decompress(frame, "zstd", limit=1 << 22) == data
+    assert asked == [size or 1 << 22]
+    assert decompress(frame * 2, "zstd", limit=1 << 22) == data * 2
+
+
 def test_a_zstd_frame_that_declares_terabytes():
     frame = b"\x28\xb5\x2f\xfd\xe0" + (1 << 45).to_bytes(8, "little") + b"\x01\0\0"
     for limit in (None, 1000):

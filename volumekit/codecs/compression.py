@@ -18,6 +18,7 @@ SUFFIXES = {"gzip": ".gz", "br": ".br", "zstd": ".zstd", "xz": ".xz", "bz2": ".b
 
 _LEVELS = {"gzip": (6, 1, 9), "br": (5, 0, 11), "zstd": (3, 1, 22), "xz": (6, 0, 9), "bz2": (9, 1, 9)}
 _GZIP_MAGIC = b"\x1f\x8b\x08"
+_ZSTD_MAGIC, _ZSTD_HEAD = b"\x28\xb5\x2f\xfd", 6
 _DEFLATE_RATIO = 1032  # DEFLATE cannot expand further
 _MOST_MAGIC = 64  # after so many places zlib is not slower
 _BEFORE = 64  # bytes looked at before the magic number
@@ -196,9 +197,31 @@ def _brotli(data: bytes, limit: int | None) -> bytes:
 
 
 def _zstd(data: bytes, limit: int | None) -> bytes:
+    """Decompress zstd, into no more memory than its first frame says it takes, unless others follow.
+
+    The result is copied where less comes out than there is room for.
+    """
     import imagecodecs
 
-    return bytes(imagecodecs.zstd_decode(data, out=limit))
+    told = _zstd_size(data)
+    if limit is None or not told or told >= limit:
+        return bytes(imagecodecs.zstd_decode(data, out=limit))
+    try:
+        return bytes(imagecodecs.zstd_decode(data, out=told))
+    except imagecodecs.ZstdError:
+        return bytes(imagecodecs.zstd_decode(data, out=limit))
+
+
+def _zstd_size(data: bytes) -> int | None:
+    """Return what the first frame says that it decompresses to, None if it does not say; RFC 8878, 3.1.1.1."""
+    if len(data) < _ZSTD_HEAD or data[:4] != _ZSTD_MAGIC:
+        return None
+    told, single = data[4] >> 6, data[4] >> 5 & 1
+    start = 5 + (not single) + (0, 1, 2, 4)[data[4] & 3]
+    if not told:
+        return data[start] if single else None
+    size = int.from_bytes(data[start : start + (1 << told)], "little")
+    return size + 256 if told == 1 else size
 
 
 _STREAMS: dict[str, Callable[[], _Stream]] = {

@@ -27,6 +27,7 @@ import pytest
 from numpy.typing import NDArray
 
 from volumekit.codecs.compression import SUFFIXES
+from volumekit.codecs.raw import Raw
 from volumekit.errors import CorruptChunkError, MissingChunkError
 from volumekit.formats import FORMATS
 from volumekit.formats.base import Format, WrongFormat
@@ -128,7 +129,10 @@ class FormatConformance(FormatCase):
                 data = [fmt.encode(level, cell, order(chunk)) for order in (np.ascontiguousarray, np.asfortranarray)]
                 assert data[0] is not None
                 assert data[0] == data[1]
-                self.assert_same(fmt.decode(level, cell, Value(data[0], b"")), chunk, (layout, cell))
+                decoded = fmt.decode(level, cell, Value(data[0], b""))
+                self.assert_same(decoded, chunk, (layout, cell))
+                raw = fmt.raw(level, cell, Value(data[0], b""))
+                assert raw is None or raw == Raw().encode(decoded), (layout, cell)
 
     def test_reads_what_others_wrote(self, tmp_path: Path) -> None:
         """A dataset made without the format is found and read right, each way into the engine."""
