@@ -279,6 +279,21 @@ def test_filters_of_zarr_v3(tmp_path, name, shards):
     check(tmp_path, array, data, "zyx")
 
 
+@pytest.mark.parametrize("name", FILTERS_V3)
+def test_filters_before_bytes_in_the_other_order(tmp_path, name):
+    """zarr-python writes it right, but takes swapped bytes for values when it reads."""
+    dtype, codec = FILTERS_V3[name]
+    data = voxels(dtype)[..., 0].T
+    array = zarr.create_array(
+        tmp_path, shape=data.shape, chunks=CHUNK[::-1], dtype=dtype, filters=[codec()], fill_value=0,
+        serializer=BytesCodec(endian="big"),
+    )  # fmt: skip
+    array[...] = data
+    for _ in range(2):
+        np.testing.assert_array_equal(Volume(tmp_path)[..., 0], data.T)
+        Volume(tmp_path)[...] = data.T
+
+
 @pytest.mark.parametrize("shards", [None, SHARD[::-1]], ids=["plain", "sharded"])
 @pytest.mark.parametrize("name", ["zfpy", "pcodec"])
 def test_packers_of_zarr_v3(tmp_path, name, shards):

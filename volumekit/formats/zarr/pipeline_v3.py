@@ -105,8 +105,9 @@ class Filter(Step):
         return np.asarray(self._codec.encode(np.ascontiguousarray(data))).view(after.dtype).reshape(after.shape)
 
     def decode(self, data: Any, form: Form) -> Any:
-        """Undo the filter."""
-        values = guarded(self._name, lambda: np.asarray(self._codec.decode(np.ascontiguousarray(data))))
+        """Undo the filter; numcodecs takes what it is given for values of the byte order in its settings."""
+        stored = np.ascontiguousarray(data, self.after(form).dtype)
+        values = guarded(self._name, lambda: np.asarray(self._codec.decode(stored)))
         return guarded(self._name, lambda: values.view(form.dtype).reshape(form.shape))
 
 
