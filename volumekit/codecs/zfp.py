@@ -22,6 +22,7 @@ _LONG_MODE = 0xFFF
 _FIXED_RATE = 2048  # modes below are the bits of a block, less one
 _MOST_BLOCK = 2083  # bytes of the largest block
 _ZERO_BLOCK = 16  # bytes that a block read from zeros takes at most
+_WORD = 8  # bytes; streams usually end with a whole one
 
 
 def zfp_encode(array: NDArray[Any], mode: str, level: float | None) -> bytes:
@@ -53,18 +54,27 @@ def zfp_encode(array: NDArray[Any], mode: str, level: float | None) -> bytes:
 def zfp_decode(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the array of a zfp stream, in C order.
 
-    zfp has no checksum, and its streams do not tell where they end: damage gives wrong numbers.
+    zfp has no checksum, and its streams do not tell where they end: other damage than that below gives wrong numbers.
 
     Raises
     ------
     CorruptChunkError
-        If the stream declares another shape or type.
+        If the stream declares another shape or type, or is cut short; a cut inside of its last block may go unnoticed.
     """
+    padded = _padded(data, shape, dtype)
+    out = _decode(padded, shape, dtype)
+    if len(data) % _WORD or not out[tuple(slice((n - 1) // 4 * 4, None) for n in shape)].any():
+        padded[len(data) : len(data) + 2 * _MOST_BLOCK] = 0xFF
+        if _decode(padded, shape, dtype).tobytes() != out.tobytes():
+            raise CorruptChunkError(f"the zfp stream of {len(data)} bytes is cut short")
+    return out
+
+
+def _decode(stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     import imagecodecs
 
-    padded: Any = _padded(data, shape, dtype)
     try:
-        out: NDArray[Any] = imagecodecs.zfp_decode(padded, out=np.empty(shape, dtype))
+        out: NDArray[Any] = imagecodecs.zfp_decode(stream, out=np.empty(shape, dtype))
     except Exception as error:
         raise CorruptChunkError(f"the zfp stream does not decode: {error}") from error
     return out
@@ -73,8 +83,9 @@ def zfp_decode(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype
 def _padded(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.uint8]:
     """Check the header; return the stream with zeros behind it, as far as zfp may read.
 
-    A block is read to its own end, wherever that is; blocks read from zeros are short. The zeros are pages of
-    the system that take no memory unless they are read.
+    A block is read to its own end, wherever that is; blocks read from zeros are short, and hold zeros: that tells of
+    streams that are cut, in which what stands behind their end makes a difference. The zeros are pages of the system
+    that take no memory unless they are read.
     """
     bits = int.from_bytes(data[:19], "little")
     if bytes(data[:4]) != _MAGIC or len(data) < 12:
@@ -89,7 +100,7 @@ def _padded(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[An
     least = _least_bits(bits >> 84)
     if blocks * least > 8 * len(data):
         raise CorruptChunkError(f"the zfp stream has {len(data)} bytes, which is too little for its size")
-    padded = np.zeros(2 * len(data) + blocks * _ZERO_BLOCK + 2 * _MOST_BLOCK, np.uint8)
+    padded = np.zeros(2 * len(data) + blocks * _ZERO_BLOCK + 4 * _MOST_BLOCK, np.uint8)
     padded[: len(data)] = np.frombuffer(data, np.uint8)
     return padded
 
