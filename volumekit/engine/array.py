@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import tensorstore as ts
@@ -20,6 +21,7 @@ from volumekit.engine.ways import Domain, Ways, corners, to_box, to_domain
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
+from volumekit.model.level import C_ORDER, F_ORDER
 from volumekit.storage import forkguard
 from volumekit.storage.translate import is_beyond, raise_translated, translate
 
@@ -33,6 +35,9 @@ Outcome = tuple[list[Bbox], list[Bbox]]
 
 IN_FLIGHT = max(2, (os.cpu_count() or 1) // 2)
 """Pieces under way at once: enough to keep all cores busy, few enough to bound memory."""
+
+QUICK_BYTES = 2 << 20
+"""Voxels, in bytes, up to which what Python adds to a read counts."""
 
 ONE: Point = (1, 1, 1, 1)
 
@@ -96,6 +101,44 @@ class LevelArray(Ways):
             units = (self._read_piece(a, b, step, view, progress) for a, b, view in cut)
             yield from overlap(units, depth=self._depth(out.nbytes))
         return out
+
+    def read_now(self, low: Point, high: Point, step: Point = ONE) -> NDArray[Any] | None:
+        """Read a small box in one go, if TensorStore reads it without further ado; None: `read` knows how it goes.
+
+        A call costs a tenth of a millisecond less than `read`, which takes more steps in Python: that counts where
+        chunks are near. What fails here once is no longer tried.
+
+        Parameters
+        ----------
+        low, high, step
+            As for `read`.
+        """
+        quick = self._quick
+        if quick is None or step != ONE:
+            return None
+        (x, y, z, c), (p, q, r, d) = low, high
+        store, order, most = quick
+        if not 0 < (p - x) * (q - y) * (r - z) * (d - c) <= most or self._suffixes():
+            return None
+        forkguard.check()
+        try:
+            voxels: NDArray[Any] = store[x:p, y:q, z:r, c:d].read(order=order).result()
+        except IndexError:  # it reaches outside
+            return None
+        except ValueError:
+            self._quick = None
+            return None
+        return voxels
+
+    @functools.cached_property
+    def _quick(self) -> tuple[ts.TensorStore, Literal["C", "F"], int] | None:
+        """What TensorStore reads at once: where, in which memory order, how many voxels at most; None: nothing."""
+        order: dict[tuple[int, ...], Literal["C", "F"]] = {C_ORDER: "C", F_ORDER: "F"}
+        native = self._native if self.store.near else None
+        if native is None or native.dtype.numpy_dtype != self.level.dtype:
+            return None
+        found = order.get(self.level.order)
+        return None if found is None else (native, found, QUICK_BYTES // self.level.dtype.itemsize)
 
     def _depth(self, total: int) -> int:
         """Return how many pieces are read at once: those of a far store wait for the network most of the time."""

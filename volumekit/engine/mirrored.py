@@ -67,6 +67,9 @@ class MirroredArray(LevelArray):
         store = WrittenThrough(self._base.objects, self._mirror)
         return open_bridge(store, self.fmt, self.level, replace(self.options, fill_missing=True))
 
+    def read_now(self, low: Point, high: Point, step: Point = ONE) -> None:
+        """Tell that each box is looked for in the mirror."""
+
     def read(
         self,
         low: Point,

@@ -74,6 +74,11 @@ class Ways:
         return open_container(below, container, executor=pool(self.options.threads))
 
     @functools.cached_property
+    def limits(self) -> tuple[Point, Point]:
+        """The lowest voxel of the level, and one past the highest, (x, y, z, channel)."""
+        return (*self.level.offset, 0), (*self.level.end, self.level.channels)
+
+    @functools.cached_property
     def shared(self) -> bool:
         """Whether objects hold many chunks of this level."""
         return self.fmt.container(self.level) is not None

@@ -5,11 +5,9 @@ Negative numbers are coordinates, never "from the end"; ``:`` is the volume's ex
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +25,7 @@ def four(values: Sequence[int]) -> Four:
     return x, y, z, c
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """A basic index, worked out.
 
     Attributes
@@ -49,16 +46,43 @@ class Selection:
     post: tuple[Any, ...]
     plain: bool
 
-    @functools.cached_property
+    @property
     def shape(self) -> Four:
         """Shape of the selected voxels, 4-D."""
         x, y, z, c = (-(-(b - a) // s) for a, b, s in zip(self.low, self.high, self.step, strict=True))
         return max(0, x), max(0, y), max(0, z), max(0, c)
 
-    @functools.cached_property
+    @property
     def box(self) -> Bbox:
         """Hull of the voxels selected, (x, y, z)."""
         return Bbox(self.low[:3], self.high[:3])
+
+
+_PLAIN = (slice(None),) * len(AXES)
+
+
+def box_of(index: Any, low: Four, high: Four) -> Selection | None:
+    """Work out an index of slices that lie inside the bounds; None: `select` knows what it is.
+
+    This is what most indices are, and where chunks are near, reading a small box takes not much longer than working out
+    its index by all the rules.
+    """
+    if type(index) is not tuple or not 3 <= len(index) <= len(AXES):
+        return None
+    first, last = [], []
+    for part, start, stop in zip(index, low, high, strict=False):
+        if type(part) is not slice or part.step is not None:
+            return None
+        a = start if part.start is None else part.start
+        b = stop if part.stop is None else part.stop
+        if type(a) is not int or type(b) is not int or not start <= a < b <= stop:
+            return None
+        first.append(a)
+        last.append(b)
+    if len(index) < len(AXES):
+        first.append(low[3])
+        last.append(high[3])
+    return Selection(four(first), four(last), (1, 1, 1, 1), _PLAIN, plain=True)
 
 
 def is_advanced(index: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from volumekit.errors import OutOfBoundsError, ShapeError
 from volumekit.model.bbox import Bbox
 from volumekit.volume.cutout import Place, VolumeCutout
 from volumekit.volume.geometry import Geometry
-from volumekit.volume.index import Four, Selection, four, is_advanced, select, select_points, spread
+from volumekit.volume.index import Four, Selection, box_of, four, is_advanced, select, select_points, spread
 from volumekit.volume.progress import progress_bar
 
 _AXES = (0, 1, 2, 3)
@@ -26,6 +25,9 @@ class Reading(Geometry):
     """How voxels get out."""
 
     def __getitem__(self, index: Any) -> Any:
+        chosen = box_of(index, *self.array().limits)
+        if chosen is not None:
+            return self._read_chosen(chosen)
         if is_advanced(index):
             return self._read_points(index, self._mip)
         return self._read_chosen(self._select(index, None))
@@ -45,7 +47,7 @@ class Reading(Geometry):
             high[axis] = min(high[axis], stop)
             if low[axis] >= high[axis] and chosen.low[axis] < chosen.high[axis]:
                 raise OutOfBoundsError(f"nothing of {chosen.box} lies inside {bounds}", url=str(self._url))
-        return replace(chosen, low=four(low), high=four(high))
+        return chosen._replace(low=four(low), high=four(high))
 
     def _reading(
         self,
@@ -91,6 +93,10 @@ class Reading(Geometry):
         fill_missing: bool | None = None,
         progress: bool | None = None,
     ) -> VolumeCutout:
+        if out is None and not (self._options.progress if progress is None else progress):
+            now = self.array(mip, fill_missing=fill_missing).read_now(chosen.low, chosen.high, chosen.step)
+            if now is not None:
+                return self._cutout(now, chosen, mip)
         with self._progress(chosen, "Reading", progress) as report:
             array = run(self._reading(chosen, mip, out, report, fill_missing))
         return self._cutout(array, chosen, mip)
