@@ -37,3 +37,9 @@ def test_the_message_tells_both_lengths():
 
 def test_objects_are_no_numbers():
     assert "object" in Raw.supports(np.dtype(object), 1)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f8"])
+def test_one_voxel_that_stands_for_all(dtype):
+    chunk = np.broadcast_to(np.array(7, dtype), (3, 4, 5, 1))
+    assert Raw().encode(chunk) == np.full(60, 7, dtype).tobytes()

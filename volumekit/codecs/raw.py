@@ -53,4 +53,4 @@ def raw_view(chunk: NDArray[Any]) -> memoryview:
         (x, y, z, channel), numbers or booleans.
     """
     flat = chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).reshape(-1, order="F")
-    return flat.view(np.uint8).data
+    return np.ascontiguousarray(flat).view(np.uint8).data  # one voxel that stands for all is not contiguous
