@@ -65,7 +65,7 @@ def looks(store):
         "peek": lambda: store.peek(KEYS[0]),
         "part": lambda: store.read(KEYS[0], 1, 4).result(),
         "write": lambda: store.commit({KEYS[2]: b"new"}).result(),
-        "generations": lambda: store.holds({"s/0.shard": [KEYS[0]]}, store.generations(["s/0.shard"])),
+        "generations": lambda: store.holds([KEYS[0]], store.generations(["s/0.shard"])),
     }
 
 

@@ -38,15 +38,14 @@ class Watched:
         start : callable
             Starts reading.
         """
-        shards: dict[str, list[str]] = {}
-        for key in keys:
-            shards.setdefault(self._objects.group(key), []).append(key)
+        keys = list(keys)
+        shards = set(map(self._objects.group, keys))
         before = self._objects.generations(shards)
         if before is None:
             return False
         reading = start(self._native)
         try:
-            there = self._objects.holds(shards, before)
+            there = self._objects.holds(keys, before)
         finally:  # nothing may write into the caller's array any more, whatever happens
             try:
                 yield reading

@@ -7,7 +7,7 @@ also tells whether the index still holds; so does a chunk that is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from volumekit.codecs.compression import decompress
@@ -88,25 +88,24 @@ class Lookup:
         alone, read = yield from self.at_once(place.shard)
         return run(alone.read(place, start, stop), read)
 
-    def all_there(self, places: Iterable[Place], stamp: bytes) -> Steps[bool]:
-        """Tell whether chunks of one shard are all in a certain generation of it.
+    def is_there(self, place: Place, stamp: bytes) -> Steps[bool]:
+        """Tell whether a chunk is in a certain generation of its shard.
 
         Raises
         ------
         CorruptChunkError
             If the shard is damaged; it names the shard.
         """
-        for place in places:
-            known = self.cache.get(place.shard)
-            if known is None or known.stamp != stamp:
-                known = yield from self.open(place.shard, place.minishard // PER_PAGE)
-            if known is None or known.stamp != stamp:
-                return False
-            minishard = yield from self._minishard(place, known)
-            span = None if minishard is None else minishard.find(place.number)
-            if span is None:
-                return False
-            self._check_size(known, span)
+        known = self.cache.get(place.shard)
+        if known is None or known.stamp != stamp:
+            known = yield from self.open(place.shard, place.minishard // PER_PAGE)
+        if known is None or known.stamp != stamp:
+            return False
+        minishard = yield from self._minishard(place, known)
+        span = None if minishard is None else minishard.find(place.number)
+        if span is None:
+            return False
+        self._check_size(known, span)
         return True
 
     def at_once(self, shard: int) -> Steps[tuple[Lookup, Callable[[Ask], Value | None]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -20,6 +20,9 @@ from volumekit.storage.steps import Reader, begin, run
 
 IN_FLIGHT = 16
 """Shards whose indices are read at once when all chunks are listed."""
+
+REMEMBERED = 1 << 14
+"""Chunks whose places are not worked out again."""
 
 
 class Names(Protocol):
@@ -77,7 +80,9 @@ class ShardedStore(Store):
         self._reader = Reader(base)
         rewriter = Rewriter(base, self._reader, self._lookup, self._place, Codec(self._pack, self._unpack), executor)
         self._batches = Batches(rewriter.work)
-        self._place_or_none = functools.lru_cache(1 << 14)(self._find_place)
+        self._place_or_none = functools.lru_cache(REMEMBERED)(self._find_place)
+        self._group = functools.lru_cache(REMEMBERED)(self._find_group)
+        self._seen: dict[str, bytes] = {}  # chunks that were there, and in which generation of their shard
 
     @property
     def near(self) -> bool:  # type: ignore[override]
@@ -129,18 +134,24 @@ class ShardedStore(Store):
             found[shard] = value.stamp
         return found
 
-    def holds(self, chunks: Mapping[str, Iterable[str]], generations: Mapping[str, bytes]) -> bool:
-        """Tell whether chunks, by shard, are all there in certain generations of their shards, in the calling thread.
+    def holds(self, keys: Sequence[str], generations: Mapping[str, bytes]) -> bool:
+        """Tell whether chunks are all there in certain generations of their shards, in the calling thread.
 
         Raises
         ------
         CorruptChunkError
             If a shard is damaged; it names the shard.
         """
-        for shard, keys in chunks.items():
-            steps = self._lookup.all_there(map(self._place, keys), generations[shard])
-            if not run(steps, self._reader.peek):
+        wanted = [generations[shard] for shard in map(self.group, keys)]
+        seen = list(map(self._seen.get, keys))
+        if seen == wanted:
+            return True
+        for key, stamp in zip(keys, wanted, strict=True):
+            if not run(self._lookup.is_there(self._place(key), stamp), self._reader.peek):
                 return False
+        if len(self._seen) > REMEMBERED:
+            self._seen.clear()
+        self._seen.update(zip(keys, wanted, strict=True))
         return True
 
     def _stored_part(self, start: int | None, stop: int | None) -> tuple[int | None, int | None]:
@@ -204,6 +215,9 @@ class ShardedStore(Store):
 
     def group(self, key: str) -> str:
         """Return the shard a chunk lives in; a key that is no chunk's is a group of its own."""
+        return self._group(key)
+
+    def _find_group(self, key: str) -> str:
         place = self._place_or_none(key)
         return key if place is None else self._lookup.file(place.shard)
 
