@@ -166,3 +166,33 @@ def test_whole_numbers_have_no_tolerance(dtype):
 
 def test_negative_is_not_set():
     assert Zfpc.from_settings({"zfpc_rate": -1, "zfpc_precision": -5.5, "zfpc_correlated_dims": [True] * 4}) == Zfpc()
+
+
+LOSSY = [{"zfpc_tolerance": 0.1}, {"zfpc_rate": 16}, {"zfpc_precision": 20}]
+
+
+@pytest.mark.parametrize("settings", LOSSY, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_finite_is_lossless_or_refused(settings, value, dtype):
+    chunk = smooth(dtype).copy()
+    Zfpc(**settings).encode(chunk)
+    chunk[2, 1, 3, 0] = value
+    with pytest.raises(UnsupportedError, match="lossless only"):
+        Zfpc(**settings).encode(chunk)
+    np.testing.assert_array_equal(Zfpc().decode(Zfpc().encode(chunk), chunk.shape, chunk.dtype), chunk)
+
+
+@pytest.mark.parametrize("settings", LOSSY[1:], ids=str)
+@pytest.mark.parametrize(("dtype", "most"), [("int32", 2**30 - 1), ("int64", 2**62 - 1)])
+def test_large_whole_numbers_are_lossless_or_refused(settings, dtype, most):
+    for value in (most, -most):
+        chunk = np.full((4, 4, 4, 1), value, dtype)
+        decoded = Zfpc(**settings).decode(Zfpc(**settings).encode(chunk), chunk.shape, chunk.dtype)
+        assert (np.abs(decoded - chunk) < 2 ** (8 * chunk.itemsize - 14)).all()
+    for value in (most + 1, -most - 1, np.iinfo(dtype).min, np.iinfo(dtype).max):
+        chunk = np.zeros((4, 4, 4, 1), dtype)
+        chunk[1, 2, 3] = value
+        with pytest.raises(UnsupportedError, match="lossless only"):
+            Zfpc(**settings).encode(chunk)
+        np.testing.assert_array_equal(Zfpc().decode(Zfpc().encode(chunk), chunk.shape, chunk.dtype), chunk)

@@ -83,11 +83,14 @@ class Zfpc(Codec):
         ------
         UnsupportedError
             If an axis is longer than zfp can store: 4096 for a chunk that is not cut. For a tolerance of whole
-            numbers, which zfp does not keep.
+            numbers, which zfp does not keep. Unless lossless, for numbers of which zfp would make others without a
+            word, their neighbours included: NaN and infinities, and whole numbers that need the topmost two bits.
         """
         chunk = np.asfortranarray(storable(self, chunk))
         if self.zfpc_tolerance >= 0 and chunk.dtype.kind == "i":
             raise UnsupportedError(f"zfp keeps a tolerance for floating-point numbers only, not for {chunk.dtype}")
+        if not self.lossless:
+            _check_range(chunk)
         setting = next((name for name in _MODES if getattr(self, name) >= 0), None)
         (mode, number), level = (_MODES[setting], getattr(self, setting)) if setting else (_REVERSIBLE, None)
         correlated = self.zfpc_correlated_dims
@@ -108,6 +111,17 @@ class Zfpc(Codec):
         if dtype in TYPES and channels >= 1:
             return None
         return f"zfpc stores int32, int64, float32 and float64, not {dtype}"
+
+
+def _check_range(chunk: NDArray[Any]) -> None:
+    """Refuse what zfp, by its documentation, can only store lossless."""
+    if chunk.dtype.kind == "f":
+        if not np.isfinite(chunk).all():
+            raise UnsupportedError("zfp stores NaN and infinities lossless only: replace them, or leave zfpc_… unset")
+        return
+    limit = 1 << (8 * chunk.dtype.itemsize - 2)
+    if chunk.max() >= limit or chunk.min() <= -limit:
+        raise UnsupportedError(f"zfp stores {chunk.dtype} beyond {limit - 1} lossless only: leave zfpc_… unset")
 
 
 def _number(name: str, value: object) -> float:
