@@ -144,3 +144,19 @@ def test_data_types_of_cloudvolume_alone(tmp_path, dtype):
     again.commit_info()
     again.upload((), -3, mip=1)
     assert (Volume(tmp_path / "v", mip=1)[:] == -3).all()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "level", "exact"),
+    [("jpeg", 90, False), ("jxl", 90, False), ("jxl", 100, True), ("fpzip", 12, False), ("fpzip", None, True),
+     ("npz_uint8", None, False), ("kempressed", None, False), ("zfpc", None, True)],
+)  # fmt: skip
+def test_conversions_are_verified_where_nothing_is_lost(tmp_path, encoding, level, exact):
+    dtype = "uint8" if encoding in ("jpeg", "jxl") else "float32"
+    source = Volume.from_numpy(np.random.default_rng(1).random((16, 16, 16)).astype(dtype), tmp_path / "v")
+    if exact:
+        volumekit.convert(source, tmp_path / "w", encoding=encoding, encoding_level=level, verify=True)
+        return
+    with pytest.raises(OptionError, match="compare afterwards"):
+        volumekit.convert(source, tmp_path / "w", encoding=encoding, encoding_level=level, verify=True)
+    assert not (tmp_path / "w").exists()

@@ -235,7 +235,7 @@ def convert(
     low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
     layer_type = layer_type or _layer_type(volume, encoding)
     change.check(layer_type)
-    share = check_share(verify, volume, encoding)
+    share = check_share(verify, volume)
     method = choose_method(method, layer_type)
     size = _voxel_size(voxel_size, unit, volume, change)
     ladder = steps(factor, count, size)

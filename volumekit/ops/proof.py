@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volumekit.codecs import get_codec
 from volumekit.errors import CorruptChunkError, OptionError
+from volumekit.formats.precomputed import Precomputed
 from volumekit.ops.changed import Change
 from volumekit.ops.inputs import Input, VolumeInput
 from volumekit.ops.verify import Compare
@@ -19,11 +21,8 @@ if TYPE_CHECKING:
     from volumekit.ops.runners import Runner
     from volumekit.volume.volume import Volume
 
-LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
-"""Encodings that may give back other values."""
 
-
-def check_share(verify: bool | float, volume: Volume | None, encoding: str) -> float:
+def check_share(verify: bool | float, volume: Volume | None) -> float:
     """Return which share of the voxels to compare.
 
     Raises
@@ -36,10 +35,6 @@ def check_share(verify: bool | float, volume: Volume | None, encoding: str) -> f
         raise OptionError(f"verify is {verify!r}; it is True, False, or a share below 1")
     if share and volume is None:
         raise OptionError("verify is for images and volumes; compare an array yourself")
-    if share and encoding in LOSSY:
-        raise OptionError(
-            f"{encoding} may give back other values; compare afterwards: volumekit verify SRC DST --tolerance N"
-        )
     return share
 
 
@@ -92,6 +87,11 @@ class Proof:
         Which share to compare; 0: nothing.
     how : dict
         ``memory``, ``jobs`` and ``progress``.
+
+    Raises
+    ------
+    OptionError
+        If the target's encoding gives back other values than it was given.
     """
 
     source: Input
@@ -101,6 +101,13 @@ class Proof:
     shift: Sequence[int]
     share: float
     how: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        codec = self.target.levels[0].codec
+        if self.share and isinstance(self.target._format, Precomputed) and not get_codec(codec).lossless:
+            raise OptionError(
+                f"{codec.name} may give back other values; compare afterwards: volumekit verify SRC DST --tolerance N"
+            )
 
     def run(self, runner: Runner) -> dict[str, Any]:
         """Compare; return what the provenance should tell.
