@@ -148,7 +148,9 @@ class CodecConformance:
             info = np.finfo(dtype) if np.dtype(dtype).kind == "f" else np.iinfo(dtype)
             for value in (info.min, info.max, 0, 1):
                 chunk = np.full((9, 5, 4, channels), value, dtype)
-                self.assert_stored(chunk, self.decode(self.codec.encode(chunk), chunk))
+                data = self.codec.encode(chunk)
+                self.assert_stored(chunk, self.decode(data, chunk))
+                assert self.codec.encode(np.broadcast_to(chunk[0, 0, 0], chunk.shape)) == data
             if self.lossless:
                 chunk[::2, 1::2] = info.min
                 chunk[1::2, :, ::3] = info.max
