@@ -27,6 +27,8 @@ _V3 = ("blosc", "gzip", "zstd")
 """Compressors that zarr v3 has itself; those of numcodecs are extensions that not everybody reads."""
 
 _LEVELS = {"zstd": 3, "gzip": 5, "zlib": 5, "bz2": 5, "blosc": 5}
+_RANGES = {"zstd": (-131072, 22), "bz2": (1, 9), "lz4": (1, 65537)}
+"""Levels from and to; of the others they are 0 to 9."""
 _BLOSC = ("lz4", "lz4hc", "blosclz", "zstd", "zlib")
 
 
@@ -127,7 +129,7 @@ class Layout:
         if isinstance(given, Mapping):
             return _checked(given, self.version)
         name, *rest = (given or "none").split(":")
-        if name in ("none", ""):
+        if given in (None, "", "none"):
             return None
         if name not in COMPRESSORS or len(rest) > 1 + (name == "blosc"):
             known = ", ".join(("none", *COMPRESSORS))
@@ -157,6 +159,9 @@ def _settings(name: str, rest: Sequence[str], dtype: np.dtype[Any], version: int
     if cname not in _BLOSC or not all(map(_is_number, words)) or len(words) > 1:
         raise OptionError(f"compressor {name!r} cannot be set to {':'.join(rest)!r}")
     level = int(words[0]) if words else _LEVELS.get(name)
+    low, high = _RANGES.get(name, (0, 9))
+    if level is not None and not low <= level <= high:
+        raise OptionError(f"the level of compressor {name!r} is {level}; it is {low} to {high}")
     if name == "blosc":
         shuffle = {"shuffle": 1} if version == 2 else {"shuffle": "shuffle", "typesize": dtype.itemsize}
         return {"cname": cname, "clevel": level, **shuffle, "blocksize": 0}
