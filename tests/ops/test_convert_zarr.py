@@ -161,8 +161,9 @@ def test_impossible_options(tmp_path):
         ({"shard": 5}, "three integers"), ({"compressor": "rar"}, "none, blosc"), ({"compressor": "zstd:x"}, "'x'"),
         ({"compressor": {"name": "zstd", "configuration": {"level": "high"}}}, "cannot be used"),
         ({"zarr_version": 2, "shard": (16, 16, 16)}, "has no shards"), ({"compressor": "blosc:snappy"}, "snappy"),
-        ({"compressor": "zstd:99"}, "to 22"), ({"compressor": "blosc:zstd:10"}, "0 to 9"), ({"compressor": "none:5"}, "none:5"),
-        ({"compressor": "bz2:0"}, "1 to 9"), ({"compressor": "lzma:-1"}, "0 to 9"), ({"zarr_version": 2, "compressor": "gzip:12"}, "to 9"),
+        ({"compressor": "zstd:99"}, "to 22"), ({"compressor": "blosc:zstd:10"}, "0 to 9"),
+        ({"compressor": "bz2:0"}, "1 to 9"), ({"compressor": "lzma:-1"}, "0 to 9"),
+        ({"zarr_version": 2, "compressor": "gzip:12"}, "to 9"), ({"compressor": "none:5"}, "none:5"),
     ):  # fmt: skip
         with pytest.raises(OptionError, match=message):
             convert(sample(), tmp_path / "a.zarr", **{**HOW, **how})
