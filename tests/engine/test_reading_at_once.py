@@ -30,6 +30,13 @@ def test_what_is_read_at_once_is_what_is_read(tmp_path, how):
         now[...] = 1
 
 
+def test_one_channel(tmp_path):
+    array = Volume.from_numpy(DATA[..., :1], tmp_path, chunk_size=(8, 8, 8), voxel_offset=(10, 0, 0)).array()
+    np.testing.assert_array_equal(array.read_now(LOW, (*HIGH[:3], 1)), DATA[..., :1])
+    for low, high in ((LOW, HIGH), ((*LOW[:3], 1), HIGH), ((*LOW[:3], -1), (*HIGH[:3], 1))):
+        assert array.read_now(low, high) is None
+
+
 def test_what_is_not_read_at_once(tmp_path, monkeypatch):
     array = volume(tmp_path).array()
     assert array.read_now(LOW, HIGH, (1, 2, 1, 1)) is None

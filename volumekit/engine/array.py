@@ -122,7 +122,10 @@ class LevelArray(Ways):
             return None
         forkguard.check()
         try:
-            voxels: NDArray[Any] = store[x:p, y:q, z:r, c:d].read(order=order).result()
+            if store.rank == 3 and c == 0 and d == 1:
+                voxels: NDArray[Any] = store[x:p, y:q, z:r].read(order=order).result()[..., np.newaxis]
+            else:
+                voxels = store[x:p, y:q, z:r, c:d].read(order=order).result()
         except IndexError:  # it reaches outside
             return None
         except ValueError:
@@ -138,6 +141,8 @@ class LevelArray(Ways):
         if native is None or native.dtype.numpy_dtype != self.level.dtype:
             return None
         found = order.get(self.level.order)
+        if self.level.channels == 1:
+            native = native[:, :, :, 0]  # the fewer axes, the less there is to work out
         return None if found is None else (native, found, QUICK_BYTES // self.level.dtype.itemsize)
 
     def _depth(self, total: int) -> int:

@@ -82,7 +82,7 @@ def box_of(index: Any, low: Four, high: Four) -> Selection | None:
     if len(index) < len(AXES):
         first.append(low[3])
         last.append(high[3])
-    return Selection(four(first), four(last), (1, 1, 1, 1), _PLAIN, plain=True)
+    return Selection(tuple(first), tuple(last), (1, 1, 1, 1), _PLAIN, plain=True)  # type: ignore[arg-type]
 
 
 def is_advanced(index: Any) -> bool:

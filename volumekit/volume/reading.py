@@ -25,9 +25,11 @@ class Reading(Geometry):
     """How voxels get out."""
 
     def __getitem__(self, index: Any) -> Any:
-        chosen = box_of(index, *self.array().limits)
+        array = self.array()
+        chosen = box_of(index, *array.limits)
         if chosen is not None:
-            return self._read_chosen(chosen)
+            now = None if self._options.progress else array.read_now(chosen.low, chosen.high)
+            return self._read_chosen(chosen) if now is None else self._cutout(now, chosen, None)
         if is_advanced(index):
             return self._read_points(index, self._mip)
         return self._read_chosen(self._select(index, None))
@@ -93,10 +95,6 @@ class Reading(Geometry):
         fill_missing: bool | None = None,
         progress: bool | None = None,
     ) -> VolumeCutout:
-        if out is None and not (self._options.progress if progress is None else progress):
-            now = self.array(mip, fill_missing=fill_missing).read_now(chosen.low, chosen.high, chosen.step)
-            if now is not None:
-                return self._cutout(now, chosen, mip)
         with self._progress(chosen, "Reading", progress) as report:
             array = run(self._reading(chosen, mip, out, report, fill_missing))
         return self._cutout(array, chosen, mip)
