@@ -313,3 +313,22 @@ def test_a_break_after_leaving_out_does_not_hide_it_from_those_who_want_to_fail(
         convert(torn, tmp_path / "out", on_error="fail", **AGAIN)
     voxels = mended(torn)
     np.testing.assert_array_equal(convert(torn, tmp_path / "out", on_error="fail", **AGAIN)[:][..., 0], voxels)
+
+
+def test_the_command_lists_all_tasks_that_failed(torn, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("volumekit.ops.ladder.SLABS", 1)
+    (torn / "020.tif").write_bytes((torn / "005.tif").read_bytes())
+    command = ["convert", torn, tmp_path / "out", "--voxel-size", "4,4,4", "--chunk-size", "32,32,4", "--memory", FEW]
+    assert run([str(part) for part in command]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    told = lines[next(n for n, line in enumerate(lines) if line.startswith("error: ")) + 1 :]
+    failed, tasks = (int(told[0].split()[n]) for n in (0, 2))
+    assert told[0].strip() == f"{failed} of {tasks} tasks failed; the others of this stage are done:"
+    assert len(told) == 1 + failed < 1 + tasks
+    assert {name for name in ("005.tif", "020.tif") for line in told if f"key: {name}" in line} == {
+        "005.tif",
+        "020.tif",
+    }
+    monkeypatch.setattr("volumekit.cli.main.SHOWN", 2)
+    assert run([str(part) for part in command]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].strip().startswith(f"and {failed - 1} more")

@@ -39,6 +39,9 @@ COMMANDS = {
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
+SHOWN = 21
+"""Lines about an error that are printed after the first: how many tasks failed, and which."""
+
 WRONG = (OptionError, InvalidURLError, ScaleUnavailableError, OutOfBoundsError)
 """Errors that say that the command asks for what cannot be; the same command never works on the same data."""
 
@@ -113,6 +116,13 @@ def _tell(error: Exception, text: str) -> None:
     if logging.getLogger("volumekit").isEnabledFor(logging.DEBUG):
         logging.getLogger("volumekit").debug("where it failed:", exc_info=error)
     click.echo(f"error: {' '.join(text.split())}", err=True)
+    notes = [" ".join(note.split()) for note in getattr(error, "__notes__", ())]
+    for note in notes[:SHOWN]:
+        click.echo(f"  {note}", err=True)
+    if len(notes) > SHOWN:
+        click.echo(
+            f"  and {len(notes) - SHOWN:,} more, which the same call in Python has in its error's notes", err=True
+        )
 
 
 def _close_quietly() -> None:

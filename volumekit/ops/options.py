@@ -14,6 +14,7 @@ from volumekit.formats.precomputed import DATA_TYPES
 from volumekit.model.bbox import Bbox
 from volumekit.model.units import NANOMETRES, exact
 from volumekit.ops.pyramid import Factor
+from volumekit.volume.create import storable as data_types
 
 MAX_MIPS = 32
 
@@ -160,4 +161,6 @@ def _lossless(source: np.dtype[Any], encoding: str, storable: Sequence[str]) -> 
 def _hint(source: np.dtype[Any], storable: Sequence[str]) -> str:
     wider = [name for name in storable if np.can_cast(source, name, "safe")]
     choices = f"lossless data types are {', '.join(wider)}" if wider else "no data type of precomputed holds its values"
+    if not wider and source.name in data_types("ome-zarr"):
+        choices += '; those of OME-Zarr do: a target named .zarr, or format="ome-zarr" (--format ome-zarr)'
     return f"{choices}; or say what to stretch to a smaller one: rescale=(low, high), --rescale low:high"
