@@ -160,3 +160,23 @@ def test_conversions_are_verified_where_nothing_is_lost(tmp_path, encoding, leve
     with pytest.raises(OptionError, match="compare afterwards"):
         volumekit.convert(source, tmp_path / "w", encoding=encoding, encoding_level=level, verify=True)
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "chunk", "said"),
+    [
+        ("jpeg", "uint8", (65501, 1, 1), "65500 pixels"),
+        ("jxl", "uint8", (2**18 + 1, 1, 1), "smaller chunks"),
+        ("png", "uint16", (1_000_001, 1, 1), "smaller chunks"),
+        ("compresso", "uint8", (65536, 1, 1), "65535 voxels"),
+        ("zfpc", "float32", (1, 4097, 1), "4096 voxels"),
+    ],
+)
+def test_chunks_that_an_encoding_cannot_hold(encoding, dtype, chunk, said):
+    arguments = (1, "image", dtype, encoding, (1, 1, 1), (0, 0, 0), (2**21, 2**21, 2**21))
+    with pytest.raises(OptionError, match=said):
+        Volume.create_new_info(*arguments, chunk_size=chunk)
+    fits = tuple(n - 1 if n > 1 else n for n in chunk)
+    assert Volume.create_new_info(*arguments, chunk_size=fits)
+    small = Volume.create_new_info(*arguments[:6], (8, 8, 8), chunk_size=chunk)  # chunks are cut at the bounds
+    assert small["scales"][0]["chunk_sizes"] == [list(chunk)]

@@ -112,6 +112,9 @@ class Codec(ABC):
         same: NDArray[np.bool_] = self.decode(data, shape, dtype) == label
         return same
 
+    def check_shape(self, shape: tuple[int, int, int, int]) -> None:  # noqa: B027 - most hold any shape
+        """Raise UnsupportedError if no chunk of this shape, (x, y, z, channel), can be stored."""
+
     @property
     def lossless(self) -> bool:
         """Whether voxels come back exactly as they were stored, with these settings."""

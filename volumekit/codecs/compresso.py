@@ -45,9 +45,13 @@ class Compresso(Codec):
             If an axis is longer than 65535.
         """
         chunk = storable(self, chunk)
-        if max(chunk.shape) > _LONGEST:
-            raise UnsupportedError(f"compresso stores chunks of at most {_LONGEST} voxels along an axis")
+        self.check_shape(chunk.shape)
         return bytes(compresso.compress(np.require(chunk[..., 0], requirements=["F", "A", "W"])))
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """See `Codec.check_shape`; at most 65535 voxels along each axis."""
+        if max(shape) > _LONGEST:
+            raise UnsupportedError(f"compresso stores chunks of at most {_LONGEST} voxels along an axis")
 
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:

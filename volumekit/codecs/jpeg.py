@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable, whole_number
-from volumekit.codecs.picture import check_picture, from_picture, to_picture
+from volumekit.codecs.picture import check_picture, from_picture, picture_size, to_picture
 from volumekit.errors import CorruptChunkError
 
 _LONGEST = 65500  # libjpeg's own limit, below the format's 65535
@@ -68,6 +68,10 @@ class Jpeg(Codec):
         picture = to_picture(storable(self, chunk), _LONGEST)
         subsampling = "444" if picture.ndim == 3 else None
         return bytes(imagecodecs.jpeg8_encode(picture, level=self.jpeg_quality, subsampling=subsampling))
+
+    def check_shape(self, shape: tuple[int, int, int, int]) -> None:
+        """See `Codec.check_shape`; some width and height multiply to x*y*z."""
+        picture_size(shape, _LONGEST)
 
     @property
     def lossless(self) -> bool:

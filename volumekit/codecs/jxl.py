@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable, whole_number
-from volumekit.codecs.picture import check_picture, from_picture, to_picture
+from volumekit.codecs.picture import check_picture, from_picture, picture_size, to_picture
 from volumekit.errors import CorruptChunkError, UnsupportedError
 
 _LONGEST = 2**18  # larger pictures need a profile of the format that few readers accept
@@ -89,6 +89,10 @@ class Jxl(Codec):
             numthreads=1,
         )
         return bytes(data)
+
+    def check_shape(self, shape: tuple[int, int, int, int]) -> None:
+        """See `Codec.check_shape`; some width and height multiply to x*y*z."""
+        picture_size(shape, _LONGEST)
 
     @property
     def lossless(self) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable, whole_number
 from volumekit.codecs.libpng import decode_png
-from volumekit.codecs.picture import check_picture, from_picture, to_picture
+from volumekit.codecs.picture import check_picture, from_picture, picture_size, to_picture
 from volumekit.errors import CorruptChunkError
 
 _LONGEST = 1_000_000  # libpng's default limit, here and in TensorStore
@@ -52,6 +52,10 @@ class Png(Codec):
         # Left to itself, imagecodecs gives rows of a voxel or two too little room: each has a byte of its own as well.
         room = picture.nbytes + len(picture)
         return bytes(imagecodecs.png_encode(picture, level=self.png_level, out=room + room // 100 + 1024))
+
+    def check_shape(self, shape: tuple[int, int, int, int]) -> None:
+        """See `Codec.check_shape`; some width and height multiply to x*y*z."""
+        picture_size(shape, _LONGEST)
 
     @classmethod
     def supports(cls, dtype: np.dtype[Any], channels: int) -> str | None:

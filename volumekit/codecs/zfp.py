@@ -44,11 +44,16 @@ def zfp_encode(array: NDArray[Any], mode: str, level: float | None) -> bytes:
     """
     import imagecodecs
 
-    longest = 1 << _SIZE_BITS[array.ndim]
-    if max(array.shape) > longest:
-        raise UnsupportedError(f"zfp stores at most {longest} voxels along each of {array.ndim} axes")
+    check_size(array.shape)
     how: dict[str, Any] = {"level": level, "mode": imagecodecs.ZFP.MODE[mode]}
     return bytes(imagecodecs.zfp_encode(np.ascontiguousarray(array), **how))
+
+
+def check_size(shape: tuple[int, ...]) -> None:
+    """Raise UnsupportedError if an axis of an array is too long."""
+    longest = 1 << _SIZE_BITS[len(shape)]
+    if max(shape) > longest:
+        raise UnsupportedError(f"zfp stores at most {longest} voxels along each of {len(shape)} axes")
 
 
 def zfp_decode(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

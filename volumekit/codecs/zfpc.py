@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable
-from volumekit.codecs.zfp import TYPES, zfp_decode, zfp_encode
+from volumekit.codecs.zfp import TYPES, check_size, zfp_decode, zfp_encode
 from volumekit.errors import CorruptChunkError, MetadataError, UnsupportedError
 
 _HEADER = struct.Struct("<4sBB4IB")
@@ -99,6 +99,10 @@ class Zfpc(Codec):
         header = _HEADER.pack(_MAGIC, 0, kind, *chunk.shape, sum(on << n for n, on in enumerate(correlated)))
         index = [len(header) + 8 * (1 + len(streams)), *map(len, streams)]
         return b"".join([header, np.array(index, "<u8").tobytes(), *streams])
+
+    def check_shape(self, shape: tuple[int, int, int, int]) -> None:
+        """See `Codec.check_shape`; what is not cut has axes that zfp can store."""
+        check_size(tuple(n for n, on in zip(shape, self.zfpc_correlated_dims, strict=True) if on))
 
     @property
     def lossless(self) -> bool:

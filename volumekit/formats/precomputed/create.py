@@ -234,11 +234,14 @@ def check_info(info: Mapping[str, Any]) -> None:
 
 
 def _check_settings(level: Level) -> None:
-    """Refuse settings that the encoding has, but not for such voxels: encode one, and see."""
+    """Refuse settings that the encoding has, but not for such chunks and voxels: encode one voxel, and see."""
     if level.error or level.codec.name not in CODECS:
         return
     try:
-        get_codec(level.codec).encode(np.zeros((1, 1, 1, level.channels), level.dtype))
+        codec = get_codec(level.codec)
+        codec.encode(np.zeros((1, 1, 1, level.channels), level.dtype))
+        x, y, z = (min(a, b) for a, b in zip(level.chunk[:3], level.shape[:3], strict=True))
+        codec.check_shape((x, y, z, level.channels))
     except UnsupportedError as error:
         raise OptionError(error.message) from error
     except MissingExtraError:
