@@ -180,8 +180,9 @@ def fingerprint(volume: Volume, marks: Mapping[str, tuple[int, int]] | None = No
     mark = hashlib.sha256()
     fmt = volume.array().fmt
     if isinstance(fmt, Stack):
+        folder = _folder(volume)
         for name in fmt.files:
-            size, time = (marks or {}).get(name) or mark_of(volume, name)
+            size, time = (marks or {}).get(name) or _mark(folder, name)
             mark.update(f"{name}\0{size}\0{time}\0".encode("utf-8", "surrogateescape"))
     else:
         for key, data in sorted(fmt.metadata().items()):
@@ -191,8 +192,15 @@ def fingerprint(volume: Volume, marks: Mapping[str, tuple[int, int]] | None = No
 
 def mark_of(volume: Volume, name: str) -> tuple[int, int]:
     """Return size and time of an image of a stack, in bytes and nanoseconds."""
-    folder, _ = split_selector(resolve(volume.cloudpath))
-    state = os.stat(os.path.join(folder.path, name))  # noqa: PTH116, PTH118 - one call for each of many files
+    return _mark(_folder(volume), name)
+
+
+def _folder(stack: Volume) -> str:
+    return split_selector(resolve(stack.cloudpath))[0].path
+
+
+def _mark(folder: str, name: str) -> tuple[int, int]:
+    state = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - one call for each of many files
     return state.st_size, state.st_mtime_ns
 
 
