@@ -13,6 +13,7 @@ from wsgiref.validate import validator
 
 import numpy as np
 import pytest
+from starlette.responses import StreamingResponse
 
 from tests.serve.client import get
 from volumekit import Volume
@@ -106,6 +107,23 @@ def test_an_application_that_fails():
     application = wsgi.WsgiApplication(fail)
     assert b"".join(application({"REQUEST_METHOD": "GET"}, lambda *start: told.append(start))) == b""
     assert told[0][0].startswith("500")
+
+
+def test_answers_that_are_streamed():
+    """An application may listen for the client going away while it answers: that keeps nobody else waiting."""
+
+    async def stream(scope, receive, send):
+        async def parts():
+            for _ in range(3):
+                await asyncio.sleep(0.01)
+                yield b"part"
+
+        await StreamingResponse(parts())(scope, receive, send)
+
+    application = wsgi.WsgiApplication(stream)
+    body = application({"REQUEST_METHOD": "GET"}, lambda *_: None)
+    assert b"".join(body) == b"part" * 3
+    body.close()
 
 
 def test_without_a_file(monkeypatch):

@@ -29,7 +29,7 @@ def test_the_client_and_nothing_else(running, brain):
         "/-/v", "/-/", "/-/x", "/-/events/", "/-/view/nothing", "/-/view/", "/-/v/1/.js", "/-/v/1/a%00.js",
     ):  # fmt: skip
         assert get(server, path).status == 404, path
-    for path in ("/-/v/1/", "/-/view/brain", "/-/events/1"):
+    for path in ("/-/v/1/", "/-/view/brain"):
         assert get(server, path, "POST").status == 405, path
     assert get(server, "/-/action/1").status == 405
 
@@ -52,19 +52,21 @@ def test_the_page_of_a_dataset(running, brain, tmp_path):
     assert "a\\u003cb\\u003e" in page
 
 
-def test_events_stay_open(running, brain):
+def test_nothing_stays_open(running, brain):
+    """The page hears all it must know as it is loaded; for a picture, what to draw."""
     server = running(brain)
-    place = urlsplit(server.url)
-    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
-        connection.sendall(b"GET /-/events/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        told = b""
-        while b": alive" not in told:
-            told += connection.recv(4096)
-        assert b"text/event-stream" in told
-        assert b"screenshot" not in told
-        connection.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            connection.recv(4096)
+    token, _ = server.app.state.site.viewer.picture((100, 80))
+
+    def heard(page):
+        first = page.index("<script")
+        assert page.startswith("<script>\nwindow.EventSource = class", first)
+        (events,) = re.findall(r"of (\[.*?\])\) this", page)
+        return [json.loads(event) for event in json.loads(events)]
+
+    assert heard(get(server, "/-/v/1/").body.decode()) == []
+    (event,) = heard(get(server, f"/-/v/{token}/").body.decode())
+    assert (event["k"], event["s"]["screenshot"], event["s"]["viewerSize"]) == ("c", token, [100, 80])
+    assert get(server, "/-/events/1").status == 404
 
 
 def test_pictures_that_were_asked_for(running, brain):

@@ -71,7 +71,7 @@ class _Exchange:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(1)
-        self._left = False
+        self._left = self._asked = False
 
     async def run(self, app: App, scope: Scope) -> None:
         try:
@@ -81,6 +81,10 @@ class _Exchange:
                 await self._messages.put(None)
 
     async def _receive(self) -> Message:
+        """Return the request, once; who asks again waits for the client to go away, and is cancelled when it did."""
+        if self._asked:
+            await asyncio.get_running_loop().create_future()
+        self._asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
     def next(self) -> Message | None:

@@ -3,7 +3,6 @@
 The client is the one that the PyPI package ``neuroglancer`` brings along. Below ``/-/``::
 
     v/TOKEN/          the page and its files; the state follows behind ``#!``
-    events/TOKEN      a stream of events that stays open, else the page says that it lost its server
     action/TOKEN      what the page reports: pictures that were asked for
     view/NAME         leads there, with a state that shows one dataset
     shown/NUMBER      leads there, with the state of a viewer as it is by then
@@ -15,7 +14,7 @@ import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from urllib.parse import quote
 from neuroglancer.static import get_default_static_content_source
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
 from volumekit.errors import VolumekitError
@@ -33,14 +32,12 @@ from volumekit.view.state import MARGINS, PAGE, Shown, viewer_state
 if TYPE_CHECKING:
     from volumekit.serve.catalog import Catalog
 
-HEARTBEAT = 15.0
-"""Seconds between signs of life on a stream of events."""
-
 BYTES_A_PIXEL = 6
 """Of a picture that is reported, at most: four in a PNG that compresses nothing, as Base64."""
 
 MOST_OPENINGS = 1000
 _HERE = "{here}"
+_HTML = "text/html"
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 _AGAIN = {"cache-control": "no-cache"}
 
@@ -53,6 +50,15 @@ if (fit && innerWidth > 2 * margins[0] && innerHeight > 2 * margins[1])
 location.replace(here + "/-/v/1/#!" + encodeURIComponent(JSON.stringify(state).replaceAll(base, here)));
 </script></body></html>
 """
+
+_TELLER = """<script>
+window.EventSource = class {
+  constructor() { setTimeout(() => { this.onopen(); for (const data of %s) this.onmessage({data}); }); }
+  close() {}
+};
+</script>"""
+"""What the page hears from its server, told at once: the stream of events that it asks for would hold a connection of
+the browser, of which there are six, and a thread of a WSGI server, for as long as somebody looks."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,6 @@ class Page:
                 Route("/v/{token}/{name:path}", self._file),
                 Route("/view/{name:path}", self._dataset),
                 Route("/shown/{number}", self._shown),
-                Route("/events/{token}", self._events),
                 Route("/action/{token}", self._action, methods=["POST"]),
             ],
             redirect_slashes=False,
@@ -141,6 +146,8 @@ class Page:
             body, kind = await run_in_threadpool(self._files.get, name, "")
         except (ValueError, OSError):
             return _missing()
+        if kind == _HTML:
+            body = body.replace(b"<script", self._teller(request.path_params["token"]) + b"<script", 1)
         return Response(body, media_type=kind, headers=_FOREVER if name.count(".") > 1 else _AGAIN)
 
     async def _dataset(self, request: Request) -> Response:
@@ -149,25 +156,19 @@ class Page:
         if dataset is None:
             return _missing()
         shown = Shown(dataset.volume, f"precomputed://{_HERE}/{quote(name)}", name)
-        return _landing(Opening(await run_in_threadpool(viewer_state, [shown])))
+        looking = asyncio.get_running_loop().run_in_executor(self._catalog.executor, viewer_state, [shown])
+        return _landing(Opening(await looking))
 
     async def _shown(self, request: Request) -> Response:
         opening = self._openings.get(request.path_params["number"])
         return _missing() if opening is None else _landing(opening())
 
-    async def _events(self, request: Request) -> Response:
-        stream = self._stream(request.path_params["token"])
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
-
-    async def _stream(self, token: str) -> AsyncIterator[str]:
+    def _teller(self, token: str) -> bytes:
+        """Return the script that tells the page what to draw, if a picture was asked for."""
         size = self._sizes.get(token)
-        if size is not None:
-            config = {"screenshot": token, "viewerSize": size, "showUIControls": False}
-            event = {"k": "c", "s": config, "g": f"{token}/1"}
-            yield f"data: {json.dumps(event)}\n\n"
-        while True:
-            yield ": alive\n\n"
-            await asyncio.sleep(HEARTBEAT)
+        config = {"screenshot": token, "viewerSize": size, "showUIControls": False}
+        events = [] if size is None else [json.dumps({"k": "c", "s": config, "g": f"{token}/1"})]
+        return (_TELLER % _in_script(events)).encode()
 
     async def _action(self, request: Request) -> Response:
         token = request.path_params["token"]
