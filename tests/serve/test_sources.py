@@ -77,6 +77,12 @@ def test_the_file_of_precomputed_tif(tmp_path, brain):
     assert [source.open().shape for source in sources] == [(4, 5, 6, 1)] * 2
 
 
+def test_a_member_that_is_null(tmp_path):
+    row = {"name": "a", "directory": None, "url": "s3://bucket/a", "format": None}
+    ((source,), _) = read_sources(write(tmp_path / "sources.json", [row]))
+    assert source == Source("a", "s3://bucket/a")
+
+
 def test_json_and_toml_with_settings(tmp_path, brain):
     as_json = {"prefix": "/data", "cors": ["*"], "sources": [{"name": "a", "url": f"file://{brain}"}]}
     as_toml = f"""

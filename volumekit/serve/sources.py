@@ -173,5 +173,5 @@ def _source(row: Mapping[str, Any], file: Path) -> Source:
             raise OptionError(f"{where}: {key} is no object")
     if not isinstance(row.get("format"), str | None):
         raise OptionError(f"{where}: format is no text")
-    place = str(file.parent.resolve() / places[0]) if "directory" in row else places[0]
+    place = str(file.parent.resolve() / places[0]) if row.get("directory") is not None else places[0]
     return Source(name, place, row.get("format"), row.get("at"), row.get("storage_options"))
