@@ -9,6 +9,10 @@ from volumekit.errors import CorruptChunkError, MissingChunkError, OutOfBoundsEr
 
 DATA = np.random.default_rng(0).integers(1, 200, (20, 18, 16, 2)).astype("u2")
 LOW, HIGH = (10, 0, 0, 0), (30, 18, 16, 2)
+SHARDING = {
+    "@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 1, "minishard_bits": 1,
+    "shard_bits": 0, "minishard_index_encoding": "gzip", "data_encoding": "raw",
+}  # fmt: skip
 
 
 def volume(path, **how):
@@ -16,7 +20,7 @@ def volume(path, **how):
     return Volume.from_numpy(DATA, path, compress=None, **how)
 
 
-LAYOUTS = [{}, {"format": "zarr"}, {"format": "n5"}, {"format": "zarr", "shard": (16, 16, 16)}]
+LAYOUTS = [{}, {"format": "zarr"}, {"format": "n5"}, {"format": "zarr", "shard": (16, 16, 16)}, {"sharding": SHARDING}]
 
 
 @pytest.mark.parametrize("how", LAYOUTS, ids=str)
@@ -76,6 +80,40 @@ def test_missing_and_damaged_chunks_are_told_of(tmp_path):
     chunk.write_bytes(whole)
     np.testing.assert_array_equal(one[19:21, 1:3, 1:3], DATA[9:11, 1:3, 1:3])
     assert one.array().read_now(LOW, HIGH) is None, "what failed once is not tried again"
+
+
+def test_shards_are_watched(tmp_path):
+    """What TensorStore takes for zeros is never returned, and another writer's changes are seen."""
+    one = volume(tmp_path, sharding=SHARDING)
+    assert one.array().read_now(LOW, HIGH) is not None
+    other = Volume(tmp_path)
+    other[10:18, 0:8, 0:8] = 9
+    assert (one[10:18, 0:8, 0:8] == 9).all()
+    other.delete(np.s_[10:18, 0:8, 0:8])
+    assert one.array().read_now(LOW, HIGH) is None
+    with pytest.raises(MissingChunkError):
+        one[17:19, 1:3, 1:3]
+    assert not Volume(tmp_path, fill_missing=True)[10:18, 0:8, 0:8].any()
+    np.testing.assert_array_equal(one[18:30, 0:8, 0:8], DATA[8:, :8, :8])
+    assert one.array().read_now((18, 0, 0, 0), HIGH) is not None
+    (shard,) = tmp_path.rglob("*.shard")
+    shard.write_bytes(shard.read_bytes()[:9])
+    assert one.array().read_now((18, 0, 0, 0), HIGH) is None
+    with pytest.raises(CorruptChunkError, match="shard"):
+        one[18:30, 0:8, 0:8]
+    assert Volume(tmp_path, lru_bytes=1000).array().read_now(LOW, HIGH) is None
+
+
+def test_a_shard_that_changes_while_it_is_read(tmp_path):
+    array, other = volume(tmp_path, sharding=SHARDING).array(), Volume(tmp_path)
+    keys, watched = list(array.keys_between(LOW, HIGH)), array._watched
+
+    def read(store):
+        other[10:18, 0:8, 0:8] = 9
+        return store[...].read().result()
+
+    assert watched.read_now(keys, read) is None
+    assert (watched.read_now(keys, lambda store: store[10:18, :8, :8].read().result()) == 9).all()
 
 
 def test_boxes_outside(tmp_path):

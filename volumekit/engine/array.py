@@ -17,6 +17,7 @@ from volumekit.engine import changes
 from volumekit.engine.chunks import Decoded, Look, empty, parts
 from volumekit.engine.drive import Unit, Waitable, overlap
 from volumekit.engine.pieces import FAR_CHUNKS, MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, extent, far_window, pieces
+from volumekit.engine.watched import Watched
 from volumekit.engine.ways import Domain, Ways, corners, to_box, to_domain
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
@@ -117,27 +118,35 @@ class LevelArray(Ways):
         if quick is None or step != ONE:
             return None
         (x, y, z, c), (p, q, r, d) = low, high
-        store, order, most = quick
+        native, order, most = quick
         if not 0 < (p - x) * (q - y) * (r - z) * (d - c) <= most or self._suffixes():
             return None
         forkguard.check()
-        try:
+
+        def read(store: ts.TensorStore) -> NDArray[Any]:
             if store.rank == 3 and c == 0 and d == 1:
                 voxels: NDArray[Any] = store[x:p, y:q, z:r].read(order=order).result()[..., np.newaxis]
             else:
                 voxels = store[x:p, y:q, z:r, c:d].read(order=order).result()
-        except IndexError:  # it reaches outside
+            return voxels
+
+        try:
+            if isinstance(native, Watched):
+                return native.read_now(self.keys_between(low, high), read)
+            return read(native)
+        except (IndexError, VolumekitError):  # it reaches outside; a shard is damaged
             return None
         except ValueError:
             self._quick = None
             return None
-        return voxels
 
     @functools.cached_property
-    def _quick(self) -> tuple[ts.TensorStore, Literal["C", "F"], int] | None:
+    def _quick(self) -> tuple[ts.TensorStore | Watched, Literal["C", "F"], int] | None:
         """What TensorStore reads at once: where, in which memory order, how many voxels at most; None: nothing."""
         order: dict[tuple[int, ...], Literal["C", "F"]] = {C_ORDER: "C", F_ORDER: "F"}
-        native = self._native if self.store.near else None
+        if not self.store.near:
+            return None
+        native = self._native or (None if self.options.lru_bytes else self._watched)
         if native is None or native.dtype.numpy_dtype != self.level.dtype:
             return None
         found = order.get(self.level.order)

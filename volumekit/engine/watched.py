@@ -7,8 +7,10 @@ shard has changed meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import tensorstore as ts
+from numpy.typing import NDArray
 
 from volumekit.engine.drive import Unit, Waitable
 from volumekit.storage.shards import ShardedStore
@@ -27,6 +29,33 @@ class Watched:
 
     def __init__(self, native: ts.TensorStore, objects: ShardedStore) -> None:
         self._native, self._objects = native, objects
+
+    def __getitem__(self, index: Any) -> Watched:
+        """Return a part of the level."""
+        return Watched(self._native[index], self._objects)
+
+    @property
+    def dtype(self) -> ts.dtype:
+        """The data type."""
+        return self._native.dtype
+
+    def read_now(self, keys: Iterable[str], read: Callable[[ts.TensorStore], NDArray[Any]]) -> NDArray[Any] | None:
+        """Read some chunks in the calling thread; None if they are not all there, or a shard has changed meanwhile.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            All chunks that are needed.
+        read : callable
+            Reads them into a new array.
+        """
+        wanted = list(keys)
+        shards = set(map(self._objects.group, wanted))
+        before = self._objects.generations(shards)
+        if before is None or not self._objects.holds(wanted, before):
+            return None
+        voxels = read(self._native)
+        return voxels if self._objects.generations(shards) == before else None
 
     def read(self, keys: Iterable[str], start: Callable[[ts.TensorStore], Waitable]) -> Unit[bool]:
         """Read some chunks; tell whether what was read is right.
