@@ -11,6 +11,7 @@ import tensorstore as ts
 from tests.volume.sample import empty, files, make, voxels
 from volumekit import Bbox, Volume
 from volumekit.codecs import CODECS
+from volumekit.engine.array import LevelArray
 from volumekit.engine.watched import Watched
 from volumekit.errors import (
     CorruptChunkError,
@@ -86,11 +87,12 @@ def test_missing_chunks_are_no_zeros(tmp_path, sharding, encoding):
         np.testing.assert_array_equal(volume[rest], array[32:64, :, :])
 
 
-def test_a_shard_that_disappears_while_it_is_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("way", ["read", "read_now"])
+def test_a_shard_that_disappears_while_it_is_read(tmp_path, monkeypatch, way):
     """What TensorStore reads counts only if the shard is the one whose index said that all is there."""
     volume, array = sharded(tmp_path / "v")
     volume[:]
-    read, hole = Watched.read, np.s_[11:27, 23:39, 100:108]
+    read, hole = getattr(Watched, way), np.s_[11:27, 23:39, 100:108]
 
     def delete_first(self, keys, start):
         def late(native):
@@ -100,11 +102,16 @@ def test_a_shard_that_disappears_while_it_is_read(tmp_path, monkeypatch):
 
         return read(self, keys, late)
 
-    monkeypatch.setattr(Watched, "read", delete_first)
+    def disturb():
+        monkeypatch.setattr(Watched, way, delete_first)
+        if way == "read":
+            monkeypatch.setattr(LevelArray, "read_now", lambda *_: None)
+
+    disturb()
     with pytest.raises(MissingChunkError):
         volume[hole]
     volume[hole] = array[16:32, 16:32, :8]
-    monkeypatch.setattr(Watched, "read", delete_first)
+    disturb()
     assert (Volume(volume.cloudpath, fill_missing=True, background_color=5)[hole] == 5).all()
 
 
