@@ -9,7 +9,7 @@ from typing import Any
 SHOWN = 6
 """Differences that a message names."""
 
-_STATE = "the source has changed since, by the sizes and times of its files or its metadata"
+STATE = "the source has changed since, by the sizes and times of its files or its metadata"
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -30,7 +30,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _change(name: str, before: Any, now: Any) -> Iterator[str]:
     if name == "state":
-        yield _STATE
+        yield STATE
     elif name != "metadata":
         yield _told(name, before, now)
     else:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import MetadataError, TargetExistsError
-from volumekit.ops.changes import changed
+from volumekit.ops.changes import STATE, changed
 
 if TYPE_CHECKING:
     from volumekit.storage.base import Store
@@ -122,12 +122,14 @@ class Journal:
             If the parameters differ; the message says which.
         """
         wanted = json.loads(json.dumps(job))
-        changes = "; ".join(changed(self.job, wanted))
+        changes = changed(self.job, wanted)
         if not changes:
             return
+        same = changes == [STATE]
+        what = "of this very command, but" if same else "with other parameters is here:"
+        advice = "Put the source back as it was to finish it" if same else "Repeat its own command to finish it"
         raise TargetExistsError(
-            f"an unfinished job with other parameters is here: {changes}. Repeat its own command to finish it, or use "
-            "overwrite=True (--overwrite) to start over",
+            f"an unfinished job {what} {'; '.join(changes)}. {advice}, or use overwrite=True (--overwrite) to start over",
             url=self.store.url,
             key=self.key,
         )
