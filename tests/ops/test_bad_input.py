@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from fsspec.implementations.memory import MemoryFileSystem
 
-from volumekit import Volume, convert, downsample, transfer
+from volumekit import Bbox, Volume, convert, downsample, transfer
 from volumekit.cli.main import run
 from volumekit.errors import CorruptChunkError, NoSpaceError, OptionError, StorageError, TargetExistsError
 from volumekit.ops import build, watch
@@ -332,3 +332,39 @@ def test_the_command_lists_all_tasks_that_failed(torn, tmp_path, capsys, monkeyp
     monkeypatch.setattr("volumekit.cli.main.SHOWN", 2)
     assert run([str(part) for part in command]) == 1
     assert capsys.readouterr().err.splitlines()[-1].strip().startswith(f"and {failed - 1} more")
+
+
+@pytest.mark.parametrize("axes", ["xyz", "zyx"])
+def test_an_image_that_was_replaced_after_a_failure_is_read_by_all_that_need_it(torn, tmp_path, axes, monkeypatch):
+    """Strips of it that could be read may have been stored before."""
+    monkeypatch.setattr("volumekit.ops.ladder.SLABS", 1)
+    (torn / "020.tif").write_bytes((torn / "005.tif").read_bytes())
+    how = {**AGAIN, "axes": axes, "box": Bbox((0, 0, 2), SHAPE), "offset": (1, 2, 3)}
+    real, tasks = build.Build.__call__, []
+    monkeypatch.setattr(
+        build.Build, "__call__", lambda self, task, report: tasks.append(task.number) or real(self, task, report)
+    )
+    for name, other in (("005.tif", "004.tif"), ("020.tif", "003.tif")):
+        with pytest.raises(CorruptChunkError, match=r"\.tif"):
+            convert(torn, tmp_path / "out", **how)
+        (torn / name).write_bytes((torn / other).read_bytes())
+    tasks.clear()
+    made = convert(torn, tmp_path / "out", **how)
+    again = len(tasks)
+    tasks.clear()
+    twin = convert(torn, tmp_path / "twin", **how)
+    np.testing.assert_array_equal(made[:], twin[:])
+    np.testing.assert_array_equal(Volume(made.cloudpath, 1)[:], Volume(twin.cloudpath, 1)[:])
+    assert (again < len(tasks)) == (axes == "xyz")
+    journal = json.loads((tmp_path / "out/.volumekit/convert.json").read_text())
+    assert (journal["marks"], journal["lacking"], journal["finished"]) == ({}, [], True)
+
+
+def test_an_image_that_failed_nothing_may_not_be_replaced(torn, tmp_path):
+    with pytest.raises(CorruptChunkError):
+        convert(torn, tmp_path / "out", **AGAIN)
+    (torn / "017.tif").write_bytes((torn / "003.tif").read_bytes())
+    with pytest.raises(
+        TargetExistsError, match=r"of this very command, but the source has changed .*Put the source back"
+    ):
+        convert(torn, tmp_path / "out", **AGAIN)

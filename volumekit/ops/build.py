@@ -11,7 +11,7 @@ from volumekit.ops.kernels import GAUSSIAN_RADIUS, METHODS
 from volumekit.ops.ladder import Ladder
 from volumekit.ops.plan import Plan, Task
 from volumekit.ops.pyramid import Pass
-from volumekit.ops.run import Collect, run
+from volumekit.ops.run import Collect, Failed, run
 from volumekit.ops.runners import Report, Runner, Threads
 from volumekit.ops.stream import Stream
 
@@ -79,6 +79,7 @@ class Build:
         journal: Journal | None = None,
         runner: Runner | None = None,
         collect: Collect | None = None,
+        failed: Failed | None = None,
     ) -> None:
         """Do all of it; parameters and errors as for `volumekit.ops.run.run`."""
         run(
@@ -90,6 +91,7 @@ class Build:
             journal=journal,
             runner=runner,
             collect=collect,
+            failed=failed,
         )
 
 

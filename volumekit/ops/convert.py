@@ -150,7 +150,7 @@ def convert(
         What becomes of damaged images of a stack: "skip" leaves the fill value in their place, at every level computed
         from them as well, names them in the log, the journal and the provenance (``damaged``), and goes on. "fail" does
         the rest, too, but then raises and leaves the conversion unfinished; the same call with "skip" finishes it.
-        What was left out is done again by a call with "fail", and by any once those images are replaced by sound ones,
+        What was left out is done again by a call with "fail". Either goes on once those images are replaced by sound ones,
         as long as the other images are the same. The first image tells the size and type of all, so its headers have
         to be sound.
     verify : bool or float
@@ -310,9 +310,9 @@ def convert(
         prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
     else:
         record.save()
-    watch = None if volume is None or record is None else Watch(volume, record)
-    runner = choose_runner(processes, client)
-    build.run(progress=progress, verb="Converting", journal=record, runner=runner, collect=watch)
+    watch = None if volume is None or record is None else Watch(volume, record, plan, change.order.index(2), shift)
+    told: dict[str, Any] = {} if watch is None else {"collect": watch, "failed": watch.failed}
+    build.run(progress=progress, verb="Converting", journal=record, runner=choose_runner(processes, client), **told)
     damaged = {} if watch is None else watch.end()
     finish(target, job=entry.get("job"), **damaged, **proof.run(choose_runner(processes, client)))
     if record is not None:

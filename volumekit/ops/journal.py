@@ -43,9 +43,9 @@ class Journal:
     damaged : dict
         Images that could not be read and were left out, with what is wrong with them.
     marks : dict
-        Their sizes and times.
+        Sizes and times of those, and of images that tasks failed for.
     lacking : set of int
-        Numbers of the tasks whose results lack them.
+        Numbers of the tasks that read any of these images, done or not.
     cleared : bool
         Whether the target is ready for the first task: what was there before is removed.
     finished : bool
@@ -129,7 +129,8 @@ class Journal:
         what = "of this very command, but" if same else "with other parameters is here:"
         advice = "Put the source back as it was to finish it" if same else "Repeat its own command to finish it"
         raise TargetExistsError(
-            f"an unfinished job {what} {'; '.join(changes)}. {advice}, or use overwrite=True (--overwrite) to start over",
+            f"an unfinished job {what} {'; '.join(changes)}. {advice}, or use overwrite=True (--overwrite) to start "
+            "over",
             url=self.store.url,
             key=self.key,
         )
@@ -142,12 +143,15 @@ class Journal:
                 _insert(self._spans, number)
         self.save()
 
-    def reopen(self, job: Mapping[str, Any]) -> None:
-        """Let the tasks whose results lack damaged images be done again; is not stored before the next `save`."""
-        self.job, self.finished = dict(job), False
+    def reopen(self, job: Mapping[str, Any], marks: Mapping[str, tuple[int, int]]) -> None:
+        """Let the tasks that read damaged images be done again; is not stored before the next `save`.
+
+        Which they are stays known, and so do their images, by the ``marks`` that these have now: as long as the job is
+        not finished they may be replaced once more.
+        """
+        self.job, self.finished, self.damaged, self.marks = dict(job), False, {}, dict(marks)
         self.done -= self.lacking
         self._spans = _spans(self.done)
-        self.damaged, self.lacking = {}, set()  # the marks stay: images may get whole later
 
     def clear(self) -> None:
         """Note that the target is ready for the first task."""
@@ -158,6 +162,7 @@ class Journal:
         """Note that all is done."""
         self.finished = True
         self.marks = {name: mark for name, mark in self.marks.items() if name in self.damaged}
+        self.lacking = self.lacking if self.damaged else set()
         if self.kept or self.damaged:
             self.save()
         else:

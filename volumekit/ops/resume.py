@@ -94,7 +94,7 @@ def find_journal(
         return new
     found = Journal.find(store, key)
     if found is not None and mend is not None and mend.applies(found, job):
-        found.reopen(job)
+        found.reopen(job, {name: mark_of(mend.source, name) for name in found.marks})
     if found is None or (found.finished and not found.is_of(job)):
         return new
     found.check(job)

@@ -34,6 +34,7 @@ HOPELESS = (NoSpaceError, PermissionDeniedError, ReadOnlyError, OptionError, Cas
 RETRIES = 1
 
 Collect = Callable[[Task, Any], object]
+Failed = Callable[[Task, BaseException], object]
 
 
 def thread_count(jobs: int | None) -> int:
@@ -62,6 +63,7 @@ def run(
     runner: Runner | None = None,
     retries: int = RETRIES,
     collect: Collect | None = None,
+    failed: Failed | None = None,
 ) -> None:
     """Do all tasks of a plan.
 
@@ -86,6 +88,8 @@ def run(
         How often a task that failed is tried again.
     collect : callable, optional
         Told each task that was done and what its work returned, in this thread, before the journal notes it.
+    failed : callable, optional
+        Told each task that failed for good, and why, in this thread.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def run(
     with progress_bar(plan.nbytes, verb, progress) as bar, runner or Threads() as place:
         place.begin(work, bar)
         for stage in plan.stages:
-            job = _StageRun(place, stage, journal, retries, bar, collect)
+            job = _StageRun(place, stage, journal, retries, bar, collect, failed)
             job.run(functools.partial(place.parallel, plan, stage, jobs))
 
 
@@ -120,6 +124,8 @@ class _StageRun:
         Told of what was done before, and of failures.
     collect : callable or None
         Told of results.
+    failed : callable or None
+        Told of what failed for good.
     """
 
     def __init__(
@@ -130,9 +136,10 @@ class _StageRun:
         retries: int,
         bar: Bar | None,
         collect: Collect | None,
+        failed: Failed | None,
     ) -> None:
         self._place, self._stage, self._journal, self._retries = place, stage, journal, retries
-        self._collect, self._bar = collect, bar
+        self._collect, self._tell_failed, self._bar = collect, failed, bar
         done = journal.done if journal is not None else set()
         self._waiting = deque(task for task in stage.tasks if task.number not in done)
         self._tries: dict[int, int] = {}
@@ -185,6 +192,8 @@ class _StageRun:
             self._waiting.append(task)
         else:
             self._failed.append((task, error))
+            if self._tell_failed is not None:
+                self._tell_failed(task, error)
             if self._bar is not None:
                 self._bar.failed()
 

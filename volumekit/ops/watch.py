@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from volumekit.ops.plan import Task
+from volumekit.formats.stack import Stack
+from volumekit.ops.plan import Plan, Task
+from volumekit.ops.pyramid import Pass, corners
 from volumekit.ops.resume import check_unchanged, mark_of
 
 if TYPE_CHECKING:
@@ -30,10 +33,17 @@ class Watch:
         The source.
     journal : Journal
         The job's; gets the damaged images.
+    plan : Plan
+        Its tasks; those of the first stage read the source.
+    axis : int
+        Along which axis of the result images follow one another.
+    shift : sequence of int
+        What was added to coordinates of the result.
     """
 
-    def __init__(self, volume: Volume, journal: Journal) -> None:
+    def __init__(self, volume: Volume, journal: Journal, plan: Plan, axis: int, shift: Sequence[int]) -> None:
         self._volume, self._journal = volume, journal
+        self._first, self._axis, self._shift = plan.stages[0], axis, shift[axis]
         self._looked = time.monotonic()
 
     def __call__(self, task: Task, damaged: dict[str, str]) -> None:
@@ -54,6 +64,21 @@ class Watch:
             journal.lacking.add(task.number)
         if time.monotonic() - self._looked >= SECONDS:
             self._look()
+
+    def failed(self, task: Task, error: BaseException) -> None:
+        """Take a task that failed: the image that is to blame may be replaced, if all that read it is done again."""
+        fmt, name, journal = self._volume.array().fmt, getattr(error, "key", None), self._journal
+        if not isinstance(fmt, Stack) or name not in fmt.files or name in journal.marks:
+            return
+        low, high = (corner[2] for corner in corners(fmt.levels[0].bounds))
+        planes = [z + self._shift for z in range(low, high) if fmt.file(z) == name]
+        assert isinstance(self._first, Pass)
+        for other in self._first.tasks:
+            start, stop = (corner[self._axis] for corner in corners(self._first.source(other.box)))
+            if any(start <= z < stop for z in planes):
+                journal.lacking.add(other.number)
+        journal.marks[name] = mark_of(self._volume, name)
+        journal.save()
 
     def end(self) -> dict[str, Any]:
         """Look once more when all is done; return what the provenance should tell.
