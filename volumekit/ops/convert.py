@@ -150,9 +150,9 @@ def convert(
         What becomes of damaged images of a stack: "skip" leaves the fill value in their place, at every level computed
         from them as well, names them in the log, the journal and the provenance (``damaged``), and goes on. "fail" does
         the rest, too, but then raises and leaves the conversion unfinished; the same call with "skip" finishes it.
-        What was left out is done again by a call with "fail". Either goes on once those images are replaced by sound ones,
-        as long as the other images are the same. The first image tells the size and type of all, so its headers have
-        to be sound.
+        What was left out is done again by a call with "fail". Either goes on once those images are replaced by sound
+        ones, as long as the other images are the same. The first image tells the size and type of all, so its headers
+        have to be sound.
     verify : bool or float
         Whether to read what was stored and compare it with the source before it counts as finished; a number below 1: a
         sample of so large a share. The provenance keeps the report (``verified``). Not for lossy encodings.
