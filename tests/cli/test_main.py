@@ -117,6 +117,16 @@ def test_downsample(tmp_path, capsys):
     assert "levels 20x20x20, 10x10x20, 5x5x20" in capsys.readouterr().out
 
 
+def test_sparse_downsampling(tmp_path):
+    array = np.zeros((20, 20, 20), np.uint8)
+    array[::2] = 100
+    convert(array, tmp_path / "v")
+    assert call("downsample", tmp_path / "v", "--sparse") == 0
+    assert call("convert", tmp_path / "v", tmp_path / "w", "--mips", 1, "--sparse", "--quiet") == 0
+    for name in "vw":
+        assert (Volume(tmp_path / name, mip=1)[:] == 100).all()
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -69,6 +69,17 @@ def test_segmentations_take_the_most_frequent_label(tmp_path):
     check(made, array, (2, 2, 2), 2, "mode")
 
 
+@pytest.mark.parametrize(("dtype", "kind", "method"), [("uint8", "image", "mean"), ("uint32", "segmentation", "mode")])
+def test_sparse_is_of_what_is_not_zero(tmp_path, dtype, kind, method):
+    array = np.where(np.random.default_rng(5).random(image().shape) < 0.3, image(dtype=dtype), 0).astype(dtype)
+    how = {"offset": LOW, "chunk_size": 16, "layer_type": kind}
+    convert(array, tmp_path / "v", **how)
+    made = downsample(tmp_path / "v", mips=2, sparse=True)
+    check(made, array, (2, 2, 2), 2, f"sparse_{method}")
+    check(convert(array, tmp_path / "w", mips=2, sparse=True, **how), array, (2, 2, 2), 2, f"sparse_{method}")
+    assert downsample(tmp_path / "v", mips=2, sparse=True).provenance == made.provenance  # nothing left to do
+
+
 def test_a_level_that_is_only_described_is_filled(tmp_path):
     array = image()
     volume = Volume.from_numpy(array, tmp_path / "v", voxel_offset=LOW, chunk_size=(16, 16, 16), max_mip=2)
@@ -137,7 +148,15 @@ def test_provenance_and_unknown_members_are_kept(volume, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"mips": 0}, {"factor": (1, 1, 1)}, {"method": "best"}, {"memory": "1MB"}, {"jobs": 0}]
+    "options",
+    [
+        {"mips": 0},
+        {"factor": (1, 1, 1)},
+        {"method": "best"},
+        {"method": "max", "sparse": True},
+        {"memory": "1MB"},
+        {"jobs": 0},
+    ],
 )
 def test_impossible_options(volume, tmp_path, options):
     before = (tmp_path / "v" / "info").read_bytes()

@@ -29,6 +29,7 @@ ALL = INTEGERS + FLOATS
 COMPILED = {
     "mean": ["uint8", "int8", "uint16", "int16", "uint64", "int64", "float16", "float32", "float64"],
     "mode": ["uint8", "int8", "uint32", "int32", "uint64", "int64", "float32", "float64"],
+    "sparse_mean": ["uint8", "int8", "uint16", "int32", "uint32", "uint64", "int64", "float16", "float32"],
 }
 """Types to test compiled kernels with: each costs a second to compile, and a kernel is the same for all of them."""
 
@@ -49,11 +50,14 @@ def random(shape, dtype, seed, *, order="F"):
     if dtype.kind == "f":
         values = rng.standard_normal(shape) * 10.0 ** rng.integers(-2, 3, shape)
         values = np.where(rng.random(shape) < 0.5, values.round(), values) + 0.0
+        values[rng.random(shape) < 0.3] = 0
         return np.asarray(values.astype(dtype) + dtype.type(0), order=order)
     info = np.iinfo(dtype)
     values = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
     near = dtype.type(info.max) - rng.integers(0, 4, shape, dtype)
-    return np.asarray(np.where(rng.random(shape) < 0.6, near, values), order=order)
+    values = np.where(rng.random(shape) < 0.6, near, values)
+    values[rng.random(shape) < 0.3] = 0
+    return np.asarray(values, order=order)
 
 
 def cells(size, origin, factor):
@@ -66,6 +70,9 @@ def cells(size, origin, factor):
 
 def one_cell(values, method):
     """Return what a cell's values, in memory order, become."""
+    if method.startswith("sparse_"):
+        known = values[values != 0]
+        return one_cell(known, method.removeprefix("sparse_")) if len(known) else 0
     if method == "mean" and values.dtype.kind == "f":
         kind = np.promote_types(values.dtype, np.float32).type
         total = kind(0)
@@ -120,6 +127,40 @@ def test_equals_the_definition(name, method, data, shape, factor, origin, order,
         ours = downsample(array, factor, method=method, origin=origin)
     same(ours, naive(array, factor, method, origin))
     assert ours.flags.f_contiguous if order == "F" else ours.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_sparse_means_are_those_of_tinybrain_rounded(name, factor, dtype):
+    tinybrain = pytest.importorskip("tinybrain")
+    array = random((24, 20, 8, 1), dtype, 4)
+    array[:4, :4, :4] = 0
+    theirs = tinybrain.downsample_with_averaging(array, factor, sparse=True)[0].astype(int)
+    with backend(name):
+        ours = downsample(array, factor, method="sparse_mean").astype(int)
+    assert np.isin(ours - theirs, (0, 1)).all()
+    assert ((ours == 0) == (theirs == 0)).all()
+    assert (ours == 0).any()
+    assert (ours > downsample(array, factor, method="mean")).any()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "uint64"])
+def test_sparse_modes_are_those_of_tinybrain_but_for_ties(name, factor, dtype):
+    tinybrain = pytest.importorskip("tinybrain")
+    rng = np.random.default_rng(1)
+    array = np.asfortranarray((rng.integers(1, 4, (24, 20, 8, 1)) * (rng.random((24, 20, 8, 1)) < 0.4)).astype(dtype))
+    theirs = tinybrain.downsample_segmentation(array, factor, sparse=True)[0]
+    with backend(name):
+        ours = downsample(array, factor, method="sparse_mode")
+    cells = [array[x :: factor[0], y :: factor[1], z :: factor[2]] for x, y, z in product(*map(range, factor))]
+    counts = np.array([sum(cell == label for cell in cells) for label in (1, 2, 3)])
+    tied = (counts == counts.max(axis=0)).sum(axis=0) > 1
+    assert (ours == theirs)[~tied].all()
+    assert (~tied).sum() > 100
+    assert ((ours == 0) == (counts.max(axis=0) == 0)).all()
 
 
 def tensorstore_is_right(size, factor, origin):
@@ -199,8 +240,9 @@ def test_views_give_the_bits_of_copies(name, method):
         for view in views:
             values = np.array(view, "=f4", order="F")
             # A sum depends on the memory order, which a transposed view has as its own.
-            close = np.testing.assert_allclose if method == "mean" else np.testing.assert_array_equal
-            options = {"rtol": 1e-5, "atol": 1e-4} if method == "mean" else {}
+            summed = method in ("mean", "sparse_mean")
+            close = np.testing.assert_allclose if summed else np.testing.assert_array_equal
+            options = {"rtol": 1e-5, "atol": 1e-4} if summed else {}
             ours = downsample(view, (2, 3, 2), method=method, origin=(1, 2, 3))
             close(ours, downsample(values, (2, 3, 2), method=method, origin=(1, 2, 3)), **options)
             assert ours.dtype == np.float32

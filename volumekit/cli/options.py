@@ -88,7 +88,7 @@ def show(report: Any, *, as_json: bool) -> None:
 
 
 def reducing(command: F) -> F:
-    """Add how coarser levels are made: ``factor`` and ``method``."""
+    """Add how coarser levels are made: ``factor``, ``method`` and ``sparse``."""
     methods = click.Choice(("mean", "mode", "median", "nearest", "min", "max", "gaussian"))
     return _with(
         command,
@@ -100,6 +100,7 @@ def reducing(command: F) -> F:
             help="From level to level; or chosen by voxel size: isotropic, anisotropic or constant-z.",
         ),
         click.option("--method", type=methods, help="How to reduce; default: mean, or mode for segmentations."),
+        click.option("--sparse", is_flag=True, help="Zero is no value: mean or mode of the other voxels."),
     )
 
 

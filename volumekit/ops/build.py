@@ -193,16 +193,20 @@ def plan_reading(source: Input, threads: int, plan: Callable[[int], Plan]) -> tu
     return found, replace(source, readers=readers)
 
 
-def choose_method(method: str | None, layer_type: str) -> str:
+def choose_method(method: str | None, layer_type: str, *, sparse: bool = False) -> str:
     """Return the method of downsampling: ``mean`` for images, ``mode`` for segmentations, unless told otherwise.
 
     Raises
     ------
     OptionError
-        If there is no such method.
+        If there is no such method, or none of what is not zero alone where that is asked for.
     """
     if method is None:
-        return "mode" if layer_type == "segmentation" else "mean"
+        method = "mode" if layer_type == "segmentation" else "mean"
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; it is one of {', '.join(METHODS)}")
-    return method
+    if not sparse or method.startswith("sparse_"):
+        return method
+    if f"sparse_{method}" not in METHODS:
+        raise OptionError(f"sparse is about the methods mean and mode, not {method}")
+    return f"sparse_{method}"

@@ -54,6 +54,7 @@ def convert(
     mips: int = 0,
     factor: str | Sequence[Any] = (2, 2, 2),
     method: str | None = None,
+    sparse: bool = False,
     box: Bbox | Sequence[Any] | None = None,
     layer_type: str | None = None,
     sharding: bool | Mapping[str, Any] = False,
@@ -120,9 +121,12 @@ def convert(
         How many levels below the full one.
     factor : sequence of int, sequence of those, or str
         From each level to the next, (x, y, z), or how to choose that from the voxel size; see `downsample`.
-    method : {"mean", "mode", "median", "nearest", "min", "max", "gaussian"}, optional
+    method : {"mean", "mode", "median", "nearest", "min", "max", "gaussian", "sparse_mean", "sparse_mode"}, optional
         How to reduce; see `volumekit.ops.kernels.downsample`. Default: mean for images, mode for segmentations. Each
         level is computed from the rounded values of the one before.
+    sparse : bool
+        Whether zero is no value but the lack of one: of images the mean of the other voxels is taken, of segmentations
+        the most frequent of the other labels; zero only where there is nothing else.
     box : Bbox, slices or six numbers, optional
         Half-open part to convert, in voxels of the source.
     layer_type : {"image", "segmentation"}, optional
@@ -219,7 +223,7 @@ def convert(
         )  # fmt: skip
         return build_levels(
             dst, first_new_level, mip_count(mips), overwrite=overwrite, dry_run=dry_run, factor=factor, method=method,
-            fill_missing=fill_missing, compress=compress, memory=memory, jobs=jobs, progress=progress,
+            sparse=sparse, fill_missing=fill_missing, compress=compress, memory=memory, jobs=jobs, progress=progress,
             processes=processes, client=client, journal=journal,
         )  # fmt: skip
     url = resolve(dst, format)
@@ -236,7 +240,7 @@ def convert(
     layer_type = layer_type or _layer_type(volume, encoding)
     change.check(layer_type)
     share = check_share(verify, volume)
-    method = choose_method(method, layer_type)
+    method = choose_method(method, layer_type, sparse=sparse)
     size = _voxel_size(voxel_size, unit, volume, change)
     ladder = steps(factor, count, size)
     described = Description(

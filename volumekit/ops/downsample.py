@@ -34,6 +34,7 @@ def downsample(
     factor: str | Sequence[Any] = (2, 2, 2),
     mips: int = 1,
     method: str | None = None,
+    sparse: bool = False,
     mip: int | None = None,
     fill_missing: bool | None = None,
     compress: str | bool | None = None,
@@ -63,6 +64,8 @@ def downsample(
     mips : int
         How many levels to add.
     method : str, optional
+        As for `convert`.
+    sparse : bool
         As for `convert`.
     mip : int, optional
         Level to start from; default: the coarsest that holds data.
@@ -107,7 +110,7 @@ def downsample(
     array = volume.array(volume.mip)
     if not can_grow(array.fmt):
         raise ReadOnlyError(f"levels cannot be added to {array.fmt.name} data; convert it first", url=volume.cloudpath)
-    method = choose_method(method, volume.layer_type)
+    method = choose_method(method, volume.layer_type, sparse=sparse)
     entry = started("downsample", volume.cloudpath, mip=mip, mips=count, factor=factor, downsampling=method)
     job = {**entry["method"], "compress": compress}
     cut = {"memory": budget, "threads": threads}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GAUSSIAN_RADIUS", "METHODS", "downsample", "downsample_gaussian"]
 
-METHODS = ("mean", "mode", "median", "nearest", "min", "max", "gaussian")
+METHODS = ("mean", "mode", "median", "nearest", "min", "max", "gaussian", "sparse_mean", "sparse_mode")
 """Names of the methods."""
 
 GAUSSIAN_RADIUS = 2
@@ -42,7 +42,8 @@ def downsample(
     ----------
     array : numpy.ndarray
         (x, y, z) or (x, y, z, channel), any memory order, integer or float. It is copied only if no axis is
-        contiguous, if its byte order is foreign, or for ``mode`` and ``median`` of floats.
+        contiguous, if its byte order is foreign, or for ``mode``, ``median`` and ``sparse_mode`` of
+        floats.
     factor : sequence of int
         (x, y, z), each positive.
     method : str
@@ -60,10 +61,15 @@ def downsample(
             first voxel it has (TensorStore's ``stride`` drops such cells).
         ``min``, ``max``
             NaN is ignored; a cell of NaN alone is inf, or -inf for ``max``.
+        ``sparse_mean``, ``sparse_mode``
+            Of what is not zero alone: ``mean`` over those voxels, and the most frequent value among them. Zero
+            only where there is nothing else. That is what tinybrain calls sparse, but for three things: it cuts
+            means off where we round, among equally frequent labels it takes any where we take the smallest, and
+            it has this for some types and factors only.
         ``gaussian``
             `downsample_gaussian` without neighbours: the array's edges are the volume's.
 
-        In ``mode`` and ``median`` all NaN are one value, above every number, and zero is always +0;
+        In ``mode``, ``sparse_mode`` and ``median`` all NaN are one value, above every number, and zero is always +0;
         TensorStore's answer for cells with NaN or zeros of both signs depends on their order.
     origin : sequence of int
         (x, y, z), the global voxel coordinate of ``array[0, 0, 0]``; may be negative.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from volumekit.ops.kernels import jit, plain
+from volumekit.ops.kernels import jit, jit_sparse, plain
 from volumekit.ops.kernels.layout import Four, Task
 
 _PAIRS = ((2, 2, 1, 1), (2, 2, 2, 1))
@@ -88,6 +88,25 @@ def _ranked(task: Task, *, mode: bool) -> None:
     return _call(jit.ranked, task, flip, mode)
 
 
+def _sparse_mean(task: Task) -> None:
+    dtype, n = task.source.dtype, task.target.shape[0]
+    if dtype.kind == "f":
+        return _call(jit_sparse.mean_float, task, np.empty(n, dtype), np.empty(n, dtype))
+    if dtype.itemsize == 8:
+        return _call(jit_sparse.mean_64, task, np.empty(3 * n, np.uint64), _flip(dtype))
+    if task.step in _PAIRS:
+        magic = np.float32(1.5 * 2**23) if dtype.itemsize < 4 else np.float64(1.5 * 2**52)
+        return _call(jit_sparse.mean_pairs, task, _flip(dtype), magic)
+    return _call(jit_sparse.mean, task, np.empty(n, np.uint64), np.empty(n, np.uint64), _flip(dtype))
+
+
+def _sparse_mode(task: Task) -> None:
+    kernel = jit_sparse.mode
+    if task.step in _PAIRS:
+        kernel = jit_sparse.mode_4 if task.step == _PAIRS[0] else jit_sparse.mode_8
+    _call(kernel, task, _flip(task.source.dtype))
+
+
 def _min(task: Task) -> None:
     _extreme(task, greatest=False)
 
@@ -112,4 +131,6 @@ KERNELS: dict[str, Callable[[Task], None]] = {
     "min": _min,
     "max": _max,
     "nearest": plain.nearest,
+    "sparse_mean": _sparse_mean,
+    "sparse_mode": _sparse_mode,
 }

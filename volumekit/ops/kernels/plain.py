@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,35 +56,47 @@ def _mean(cells: Cells) -> NDArray[Any]:
         total = np.add.accumulate(cells, axis=1)[:, -1] + cells.dtype.type(0)
         return np.asarray(total / cells.dtype.type(count))
     if cells.itemsize == 8:
-        return _mean_wide(cells)
+        return _mean_wide(cells, np.asarray(count))
     total = cells.sum(axis=1, dtype=np.int64)
     quotient, rest = np.divmod(total, count)
     return _half_even(quotient, rest, count)
 
 
-def _mean_wide(cells: Cells) -> NDArray[Any]:
+def _sparse_mean(cells: Cells) -> NDArray[Any]:
+    count = np.maximum(np.count_nonzero(cells, axis=1), 1)
+    if cells.dtype.kind == "f":
+        total = np.add.accumulate(cells, axis=1)[:, -1] + cells.dtype.type(0)
+        return np.asarray(total / count.astype(cells.dtype))
+    if cells.itemsize == 8:
+        return _mean_wide(cells, count)
+    quotient, rest = np.divmod(cells.sum(axis=1, dtype=np.int64), count)
+    return _half_even(quotient, rest, count)
+
+
+def _mean_wide(cells: Cells, count: NDArray[Any]) -> NDArray[Any]:
     # A sum needs up to 96 bits: add the upper and the lower halves of all values, then divide digit by digit.
-    count = cells.shape[1]
     high = (cells >> 32).sum(axis=1)
     low = (cells & 0xFFFFFFFF).sum(axis=1, dtype=np.uint64)
     high += (low >> 32).astype(high.dtype)
-    upper, rest = np.divmod(high, count)
-    lower, rest = np.divmod((rest.astype(np.uint64) << 32) | (low & 0xFFFFFFFF), np.uint64(count))
+    upper, rest = np.divmod(high, count.astype(high.dtype))
+    lower, rest = np.divmod((rest.astype(np.uint64) << 32) | (low & 0xFFFFFFFF), count.astype(np.uint64))
     quotient = (upper << 32) + lower.astype(upper.dtype)
     return _half_even(quotient, rest.astype(np.int64), count)
 
 
-def _half_even(quotient: NDArray[Any], rest: NDArray[Any], count: int) -> NDArray[Any]:
+def _half_even(quotient: NDArray[Any], rest: NDArray[Any], count: int | NDArray[Any]) -> NDArray[Any]:
     up = (2 * rest > count) | ((2 * rest == count) & (quotient & 1 == 1))
     return np.asarray(quotient + up)
 
 
-def _mode(cells: Cells) -> NDArray[Any]:
+def _mode(cells: Cells, *, sparse: bool = False) -> NDArray[Any]:
     ordered = np.sort(cells, axis=1)
     change = np.ones(ordered.shape, bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=change[:, 1:])
     runs = np.flatnonzero(change)
     length = np.diff(runs, append=ordered.size)
+    if sparse:
+        length[ordered.ravel()[runs] == 0] = 0
     cell = runs // cells.shape[1]
     most = np.maximum.reduceat(length, np.flatnonzero(np.diff(cell, prepend=-1)))
     # Backwards, so that the first of the longest runs, which has the smallest value, is written last.
@@ -128,4 +141,6 @@ KERNELS: dict[str, Callable[[Task], None]] = {
     "min": _kernel(_min),
     "max": _kernel(_max),
     "nearest": nearest,
+    "sparse_mean": _kernel(_sparse_mean),
+    "sparse_mode": _kernel(partial(_mode, sparse=True)),
 }

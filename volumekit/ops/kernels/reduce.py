@@ -50,7 +50,7 @@ def downsample(
 
 def _code(source: NDArray[Any], method: str) -> tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]:
     """Return an array in a type the kernels know, and the way back for their result."""
-    if source.dtype.kind == "f" and method in ("mode", "median"):
+    if source.dtype.kind == "f" and method in ("mode", "median", "sparse_mode"):
         return keys.from_floats(source), keys.to_floats
     if source.dtype == np.float16 and method != "nearest":
         return source.astype(np.float32), lambda store: store.astype(np.float16)
