@@ -111,6 +111,44 @@ def test_levels_follow_one_another(tmp_path, voxels, first, second, monkeypatch)
     assert files(tmp_path / "b") == files(tmp_path / "a")
 
 
+def test_another_box_waits_for_one_that_was_cut_off(tmp_path, voxels, monkeypatch):
+    monkeypatch.setattr(module, "TASK_BYTES", 16**3)
+    source, real, begun = make(tmp_path / "a", voxels), module.Transfer.__call__, []
+    first = {"box": Bbox((-5, 3, 8), (27, 35, 40)), "mips": 0, "jobs": 1, "progress": False}
+    other = {**first, "box": Bbox((27, 3, 8), (59, 35, 40))}
+
+    def failing(self, task, report):
+        begun.append(task)
+        if len(begun) == 3:
+            raise NoSpaceError("full")
+        real(self, task, report)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Transfer, "__call__", failing)
+        with pytest.raises(NoSpaceError):
+            transfer(source, tmp_path / "b", **first)
+    for change in (other, {**first, "mips": 1, "box": None}):
+        before = {p: p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
+        with pytest.raises(TargetExistsError, match="Repeat its own command to finish it, or use overwrite=True"):
+            transfer(source, tmp_path / "b", **change)
+        assert {p: p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()} == before
+    made = transfer(source, tmp_path / "b", **first)
+    np.testing.assert_array_equal(made[first["box"]], source[first["box"]])
+    assert made.exists().num_missing == 5 * 4 * 3 - 8
+    transfer(source, tmp_path / "b", **other)
+    assert made.exists().num_missing == 5 * 4 * 3 - 16
+
+
+def test_one_that_was_cut_off_is_given_up_when_asked(tmp_path, voxels, monkeypatch):
+    source = make(tmp_path / "a", voxels)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "copy", _full)
+        with pytest.raises(NoSpaceError):
+            transfer(source, tmp_path / "b", box=Bbox((-5, 3, 8), (27, 35, 40)), progress=False)
+    transfer(source, tmp_path / "b", overwrite=True, progress=False)
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+
+
 def _full(*args, **how):
     raise NoSpaceError("full")
 

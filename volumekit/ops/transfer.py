@@ -75,7 +75,8 @@ def transfer(
         How many threads work; default: one per core.
     overwrite : bool
         Whether levels may be written that hold chunks already; those that the last transfer there put may anyway, if it
-        was from this source.
+        was from this source. Also whether a transfer of something else that was cut off there may be given up: what it
+        copied stays.
     dry_run : bool
         Whether to write nothing, and return an estimate of the time and the room it takes.
     progress : bool, optional
@@ -93,7 +94,8 @@ def transfer(
     OptionError
         If source and target are the same place, or of different extent.
     TargetExistsError
-        If the target holds chunks from elsewhere, and ``overwrite`` is off.
+        If the target holds chunks from elsewhere, or a transfer with other parameters was cut off there, and
+        ``overwrite`` is off.
     OutOfBoundsError
         If the box reaches outside.
     PermissionDeniedError, NoSpaceError, StorageError, CorruptChunkError
@@ -106,7 +108,8 @@ def transfer(
     numbers = mip_numbers(source, mips)
     part = box_inside(box, source.levels[numbers[0]].bounds)
     target, is_new = _target(source, url, numbers, compress, threads)
-    ours = is_new or _is_ours(last_journal(target.array(0).store, "transfer", path=journal), source)
+    last = last_journal(target.array(0).store, "transfer", path=journal)
+    ours = is_new or _is_ours(last, source)
     described = is_new or (ours and _describe(target, source, numbers))
     pairs = [(mip, _match(source.levels[mip], target)) for mip in numbers]
     job = {
@@ -118,6 +121,8 @@ def transfer(
         "state": fingerprint(source),
     }
     store = target.array(0).store
+    if last is not None and not (last.finished or overwrite):
+        last.check(job)
     if not (ours or overwrite):
         _check_empty(target, [other for _, other in pairs])
     record = find_journal(store, "transfer", job, plan={}, overwrite=True, path=journal)
