@@ -183,7 +183,7 @@ class Page:
             elif kind == "screenshot" and not future.done():
                 future.set_result(dict(state["screenshot"]))
         except (ValueError, KeyError, TypeError, VolumekitError):
-            return PlainTextResponse("not understood\n", 400)
+            return PlainTextResponse("not understood\n", 400, {"connection": "close"})  # more of it may be on its way
         return Response(b"")
 
 
