@@ -364,3 +364,41 @@ def test_copies_of_the_metadata_do_not_outlive_them(tmp_path, version):
     volume.commit_provenance()
     assert Volume(path).provenance.description == "seen"
     assert np.isnan(zarr.open_group(path, mode="r").attrs["nothing"])
+
+
+def film(path):
+    """Write an image of three points in time."""
+    group = zarr.open_group(path, mode="w")
+    data = np.random.default_rng(0).integers(1, 99, (3, 8, 8, 8), dtype=np.uint8)
+    group.create_array("0", data=data, chunks=(1, 8, 8, 8))
+    axes = [{"name": "t", "type": "time"}, *({"name": name, "type": "space"} for name in "zyx")]
+    scale = {"type": "scale", "scale": [1, 4, 4, 4]}
+    datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    return data
+
+
+def test_another_position_is_another_conversion(tmp_path):
+    data = film(tmp_path / "film.zarr")
+    first, second = (Volume(tmp_path / "film.zarr", at={"t": t}) for t in (1, 2))
+    for target in ("a", "a.zarr"):
+        for _ in range(2):
+            made = convert(first, tmp_path / target, progress=False)
+            np.testing.assert_array_equal(made[..., 0], data[1].T)
+        with pytest.raises(TargetExistsError):
+            convert(second, tmp_path / target, progress=False)
+        made = convert(second, tmp_path / target, progress=False, overwrite=True)
+        np.testing.assert_array_equal(made[..., 0], data[2].T)
+    first.map(np.asarray, out=tmp_path / "mapped")
+    with pytest.raises(TargetExistsError):
+        second.map(np.asarray, out=tmp_path / "mapped")
+
+
+def test_positions_that_are_left_out_are_told(tmp_path, caplog, capsys):
+    film(tmp_path / "film.zarr")
+    convert(Volume(tmp_path / "film.zarr", at={"t": 0}), tmp_path / "a", progress=False)
+    assert not caplog.text
+    convert(tmp_path / "film.zarr", tmp_path / "b", progress=False)
+    assert "of 3 positions of t the first is converted" in caplog.text
+    assert run(["info", str(tmp_path / "film.zarr")]) == 0
+    assert "t: 3 positions, this is 0" in capsys.readouterr().out

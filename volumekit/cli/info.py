@@ -64,7 +64,15 @@ def text(volume: Volume) -> str:
     rows = [HEADER, *(_row(mip, level) for mip, level in enumerate(volume.levels))]
     widths = [max(len(row[n]) for row in rows) for n in range(len(HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([volume.cloudpath, f"{volume.layer_type}, {volume.data_type}{channels}", "", *lines])
+    kind = f"{volume.layer_type}, {volume.data_type}{channels}"
+    return "\n".join([volume.cloudpath, kind, *_further(volume), "", *lines])
+
+
+def _further(volume: Volume) -> list[str]:
+    """Return a line on each axis that is fixed."""
+    level = volume.levels[volume.mip]
+    fixed = [axis for axis in volume._format.axes(level) if axis.position is not None]
+    return [f"{axis.name}: {axis.extent} positions, this is {axis.position}" for axis in fixed]
 
 
 def _row(mip: int, level: Level) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from volumekit.ops.factors import check_factor, steps
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
-from volumekit.ops.opening import check_whole, open_input
+from volumekit.ops.opening import check_whole, open_input, tell_assumed
 from volumekit.ops.options import box_inside, data_type_of, mip_count, three_integers, voxel_size_nm
 from volumekit.ops.proof import Proof, check_share
 from volumekit.ops.resume import Mend, find_begun, fingerprint
@@ -279,6 +279,8 @@ def convert(
     entry = started(
         "convert",
         _name(src),
+        at=None if volume is None else volume.at,
+        mip=None if volume is None else volume.mip or None,
         box=[*box.minpt.tolist(), *box.maxpt.tolist()],
         **change.told(),
         encoding=encoding if kind == "precomputed" else None,
@@ -300,8 +302,7 @@ def convert(
         threads,
         lambda reading: plan_levels(target, range(count + 1), ladder, copies=True, reading=reading, **how),
     )
-    if voxel_size is None and not _sized(volume):
-        log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
+    tell_assumed(volume, voxel_size)
     unread = record is None or not (record.cleared and listed(target))
     build = Build(plan, change.apply(source, target.dtype, shift), target, method, threads, unread)
     if dry_run:
@@ -363,11 +364,6 @@ def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None, 
     if size is not None:
         return voxel_size_nm(size, unit)
     return (1.0, 1.0, 1.0) if volume is None else change.turn(volume.levels[volume.mip].resolution)
-
-
-def _sized(volume: Volume | None) -> bool:
-    """Tell whether a source says how large its voxels are."""
-    return volume is not None and not volume.cloudpath.startswith("stack:")
 
 
 def _name(src: Any) -> str:

@@ -133,7 +133,7 @@ def map_blocks(
         raise OptionError("reduce makes one value of all results; leave out reduce or out")
     arguments = {"function": name_of(function), "code": mark_of(function), "mip": number, "halo": list(work.halo.size)}
     extent = [*part.minpt.tolist(), *part.maxpt.tolist()]
-    entry = started("map", volume.cloudpath, **arguments, pad=pad, box=extent, fill_missing=fill_missing)
+    entry = started("map", volume.cloudpath, at=volume.at, **arguments, pad=pad, box=extent, fill_missing=fill_missing)
     if isinstance(out, Volume):
         if new:
             raise OptionError(f"out is a volume already: {', '.join(new)} cannot be chosen")

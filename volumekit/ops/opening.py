@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
+
+log = logging.getLogger(__name__)
 
 
 def open_input(
@@ -54,3 +57,12 @@ def check_whole(source: Input, part: Bbox) -> None:
             key=report.missing[0],
             box=part,
         )
+
+
+def tell_assumed(volume: Volume | None, voxel_size: Any) -> None:
+    """Warn of what is assumed because neither the source nor the caller says it."""
+    if voxel_size is None and (volume is None or volume.cloudpath.startswith("stack:")):
+        log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
+    for axis in () if volume is None else volume.axes:
+        if axis.position is not None and axis.extent > 1 and axis.name not in (volume.at or {}):
+            log.warning("of %d positions of %s the first is converted; at= chooses another", axis.extent, axis.name)

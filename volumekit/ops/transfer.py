@@ -115,6 +115,7 @@ def transfer(
     job = {
         "task": "transfer",
         "source": source.cloudpath,
+        **({"at": dict(source.at)} if source.at else {}),
         "box": [*part.minpt.tolist(), *part.maxpt.tolist()],
         "mips": numbers,
         "compress": compress,
@@ -152,7 +153,8 @@ def transfer(
 
 def _is_ours(last: Journal | None, source: Volume) -> bool:
     """Tell whether the last transfer to a place was from this source."""
-    return last is not None and last.job.get("source") == source.cloudpath
+    job = {} if last is None else last.job
+    return job.get("source") == source.cloudpath and (job.get("at") or {}) == dict(source.at or {})
 
 
 def _check_empty(target: Volume, mips: Sequence[int]) -> None:
