@@ -12,6 +12,7 @@ from volumekit import Volume
 from volumekit.errors import (
     MetadataError,
     MissingChunkError,
+    OptionError,
     ReadOnlyError,
     StorageError,
     UnsupportedError,
@@ -111,3 +112,44 @@ def test_errors_name_the_dataset(root):
 def test_a_long_redirect_says_where_it_went(root):
     with pytest.raises(MetadataError, match="redirect_loop_b"):
         Volume(str(root / "redirect_loop_a"))
+
+
+WRITERS = [
+    ("jpeg", "uint8", {"jpeg_quality": "high"}),
+    ("jpeg", "uint8", {"jpeg_quality": [1]}),
+    ("png", "uint8", {"png_level": -1}),
+    ("jxl", "uint8", {"jxl_effort": 11}),
+    ("fpzip", "float32", {"fpzip_precision": 7.5}),
+    ("zfpc", "float32", {"zfpc_rate": 8, "zfpc_precision": 9}),
+]
+
+
+def with_settings(folder, encoding, dtype, settings):
+    """Return the URL of a volume of ones whose info somebody else has edited."""
+    made = Volume.from_numpy(np.ones((16, 16, 16), dtype), folder, encoding=encoding)
+    info = {**made.info, "scales": [{**made.scale, **settings}]}
+    (folder / "info").write_text(json.dumps(info))
+    return folder
+
+
+@pytest.mark.parametrize(("encoding", "dtype", "settings"), WRITERS, ids=str)
+def test_what_only_writers_need_spoils_writing_alone(tmp_path, encoding, dtype, settings):
+    volume = Volume(with_settings(tmp_path / "v", encoding, dtype, settings))
+    assert (volume[:] == 1).all()
+    assert volume.info["scales"][0].items() >= settings.items()
+    with pytest.raises(ReadOnlyError, match=next(iter(settings))):
+        volume[:] = 0
+    with pytest.raises(OptionError, match=next(iter(settings))):
+        volume.commit_info()
+    volume.scale.update(dict.fromkeys(settings))
+    volume[:] = 0
+    volume.commit_info()
+    assert (Volume(tmp_path / "v")[:] == 0).all()
+
+
+@pytest.mark.parametrize("quality", [None, 85.0])
+def test_numbers_of_other_writers(tmp_path, quality):
+    volume = Volume(with_settings(tmp_path / "v", "jpeg", "uint8", {"jpeg_quality": quality}))
+    volume[:] = 7
+    assert (volume[:] == 7).all()
+    assert volume.levels[0].codec.settings == ({} if quality is None else {"jpeg_quality": 85})

@@ -224,7 +224,7 @@ def check_info(info: Mapping[str, Any]) -> None:
     if info.get("type") not in LAYER_TYPES:
         raise OptionError(f"layer_type is {info.get('type')!r}; it is one of {', '.join(LAYER_TYPES)}")
     try:
-        levels = parse_levels(info)
+        levels = parse_levels(info, strict=True)
     except MetadataError as error:
         raise OptionError(error.message) from error
     for level in levels:

@@ -80,8 +80,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be stored in an info file")
 
 
-def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
+def parse_levels(info: Mapping[str, Any], *, strict: bool = False) -> tuple[Level, ...]:
     """Return the levels an info describes; a scale that makes no sense becomes a level with an ``error``.
+
+    Parameters
+    ----------
+    info : Mapping
+        The info.
+    strict : bool
+        Whether settings that only writers need have to make sense as well; else such a level is locked.
 
     Raises
     ------
@@ -97,7 +104,7 @@ def parse_levels(info: Mapping[str, Any]) -> tuple[Level, ...]:
     scales = info.get("scales")
     if not isinstance(scales, list) or not scales:
         raise MetadataError("the info file lists no scales", key="info")
-    return _unique(_level(scale, np.dtype(data_type), channels) for scale in scales)
+    return _unique(_level(scale, np.dtype(data_type), channels, strict) for scale in scales)
 
 
 def is_wrong(level: Level) -> bool:
@@ -118,9 +125,9 @@ def _unique(levels: Iterable[Level]) -> tuple[Level, ...]:
     return tuple(marked)
 
 
-def _level(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
+def _level(scale: Any, dtype: np.dtype[Any], channels: int, strict: bool) -> Level:
     try:
-        return _parse_scale(scale, dtype, channels)
+        return _parse_scale(scale, dtype, channels, strict)
     except MetadataError as error:
         key = str(scale.get("key", "?")) if isinstance(scale, dict) else "?"
         nothing = Bbox((0, 0, 0), (0, 0, 0))
@@ -136,7 +143,7 @@ def _level(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
         )
 
 
-def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
+def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int, strict: bool) -> Level:
     if not isinstance(scale, dict):
         raise MetadataError(f"a scale is {type(scale).__name__}, not an object", key="info")
     key = _key(scale.get("key"))
@@ -149,7 +156,9 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
     held = math.prod(min(a, b) for a, b in zip(chunk, size, strict=True))
     if held * channels * dtype.itemsize > MAX_CHUNK_BYTES:
         raise MetadataError(f"one chunk of scale {key!r} would take more than 4 GiB: {chunk}", key="info")
-    codec = _codec(scale)
+    codec, unwritable = _codec(scale), None
+    if not strict:
+        codec, unwritable = _reading(codec)
     sharding, unknown = _sharding(scale.get("sharding"), size, chunk)
     return Level(
         key=key,
@@ -161,7 +170,7 @@ def _parse_scale(scale: Any, dtype: np.dtype[Any], channels: int) -> Level:
         codec=codec,
         sharding=sharding,
         error=unknown or _misfit(codec, dtype, channels),
-        locked=_locked(scale, key),
+        locked=_locked(scale, key) or unwritable,
     )
 
 
@@ -169,6 +178,19 @@ def _locked(scale: Mapping[str, Any], key: str) -> str | None:
     if posixpath.normpath(key).startswith("../"):
         return "lies outside this dataset"
     return "is locked in the info file" if scale.get("locked", False) else None
+
+
+def _reading(codec: CodecSpec) -> tuple[CodecSpec, str | None]:
+    """Return the codec that reads a scale, and why none writes it: a setting that readers do not need is impossible."""
+    if codec.name not in CODECS or codec.name == "compressed_segmentation":
+        return codec, None
+    try:
+        get_codec(codec)
+    except MissingExtraError:
+        return codec, None
+    except MetadataError as error:
+        return CodecSpec(codec.name), f"cannot be written, because in the info file {error.message}"
+    return codec, None
 
 
 def _misfit(codec: CodecSpec, dtype: np.dtype[Any], channels: int) -> str | None:
@@ -202,7 +224,8 @@ def _codec(scale: Mapping[str, Any]) -> CodecSpec:
     encoding = scale.get("encoding")
     if not isinstance(encoding, str):
         raise MetadataError(f"encoding is {encoding!r}, not a name", key="info")
-    settings = {name: scale[name] for name in SETTINGS.get(encoding, ()) if name in scale}
+    settings = {name: scale[name] for name in SETTINGS.get(encoding, ()) if scale.get(name) is not None}
+    settings = {name: int(n) if isinstance(n, float) and n.is_integer() else n for name, n in settings.items()}
     if encoding == "compressed_segmentation":
         name = "compressed_segmentation_block_size"
         settings[name] = tuple(_three(settings.get(name), name, least=1))
