@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from volumekit.testing.fixtures import *  # noqa: F403
+
+settings.register_profile("untimed", deadline=None)  # machines are shared: no test is timed
+settings.load_profile("untimed")
 
 GOLDEN = Path(__file__).parent / "golden"
 

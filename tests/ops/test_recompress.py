@@ -81,6 +81,27 @@ def test_level_and_method_matter(tmp_path):
     assert chunk.read_bytes() != compress(data, "gzip", 1)
 
 
+@pytest.mark.parametrize("points", [False, True])
+def test_chunks_that_are_compressed_just_before_they_are_merged(tmp_path, monkeypatch, points):
+    _, array = make(tmp_path, array=np.random.default_rng(0).integers(1, 99, (40, 40, 24, 1)).astype(np.uint16))
+    writer, variants = Volume(tmp_path, non_aligned_writes=True), SuffixStore.variants
+
+    def listed(store):
+        found = variants(store)
+        monkeypatch.setattr(SuffixStore, "variants", variants)
+        volumekit.recompress(tmp_path, "gzip", progress=False)
+        return found
+
+    monkeypatch.setattr(SuffixStore, "variants", listed)
+    if points:
+        writer[[0, 20], [10, 30], [103, 110]] = 500
+        array[[5, 25], [3, 23], [3, 10]] = 500
+    else:
+        writer[0:30, :, 103] = 500
+        array[5:35, :, 3] = 500
+    np.testing.assert_array_equal(Volume(tmp_path)[:], array)
+
+
 def test_readers_and_writers_in_the_meantime(tmp_path):
     _, array = make(
         tmp_path, chunk=(8, 8, 8), array=np.random.default_rng(0).integers(1, 99, (40, 40, 24, 1)).astype(np.uint16)

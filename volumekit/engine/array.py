@@ -290,7 +290,7 @@ class LevelArray(Ways):
         box = Bbox(low[:3], high[:3])
         whole = is_aligned(self.level.bounds, self.level.chunk[:3], box)
         whole = whole and high[3] - low[3] == self.level.channels and step == ONE and not self.level.spans
-        target = self._writable(self.keys(box), whole=whole)
+        target = self._writable(whole=whole)
         landed: list[Bbox] = []
         failed: list[Bbox] = []
         try:
@@ -376,7 +376,7 @@ class LevelArray(Ways):
             if self.shared or self.level.spans:
                 yield from self._direct.write_points(np.stack(index, axis=1)[keep], values[keep])
             else:
-                target = self._writable(self._keys_of(points), whole=False) or self._merging_bridge
+                target = self._writable(whole=False) or self._merging_bridge
                 yield target.vindex[tuple(part[keep] for part in index)].write(values[keep])
         except Exception as error:
             problem = translate(error, url=self.store.url, key=self.level.key)
@@ -387,9 +387,3 @@ class LevelArray(Ways):
             raise problem from error
         finally:
             changes.note(self.store.url)
-
-    def _keys_of(self, points: NDArray[np.int64]) -> Iterator[str]:
-        """Yield the keys of the chunks that hold points, (n, 4), each once."""
-        cells = (points - (*self.level.offset, 0)) // self.level.cell
-        for x, y, z, c in np.unique(cells, axis=0).tolist():
-            yield self.fmt.key(self.level, (x, y, z, c))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -146,7 +146,7 @@ class MirroredArray(LevelArray):
         yield future
         return future.result()
 
-    def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore | None:
+    def _writable(self, *, whole: bool) -> ts.TensorStore | None:
         """Write directly: then the very bytes that are stored go to the mirror too."""
         return None
 

@@ -212,16 +212,14 @@ class Ways:
         yield future
         return future.result()
 
-    def _writable(self, keys: Iterator[str], *, whole: bool) -> ts.TensorStore | None:
+    def _writable(self, *, whole: bool) -> ts.TensorStore | None:
         """Choose the way in: natively, or not (None): because of suffixes, or a background not the format's.
 
         Parameters
         ----------
-        keys : iterator of str
-            The chunks to be written.
         whole : bool
-            Whether each is replaced as a whole. One that is not is merged with what is stored, which somebody may have
-            compressed since the level was listed.
+            Whether each chunk is replaced as a whole. One that is not is merged with what is stored, which somebody may
+            be compressing right now: TensorStore would find nothing, and put the background around what it writes.
         """
         if isinstance(self.objects, HeadedStore) and self.objects.needed:
             return None
@@ -231,9 +229,7 @@ class Ways:
         own = same(self.options.background, self.level.fill)
         if not own and (self.options.delete_black or not whole):
             return None
-        if self._native is None or (not whole and suffixes is not None and suffixes.has_variants(keys)):
-            return None
-        return self._native
+        return self._native if whole or suffixes is None else None
 
     def _fail(self, error: Exception, domain: Domain) -> NoReturn:
         explain = self.store.explain

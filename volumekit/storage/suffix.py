@@ -11,7 +11,7 @@ doubled (another program left a stale variant where the new one should go) is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal
 
@@ -86,15 +86,6 @@ class SuffixStore(Store):
             self.seen.update({_variant(key)[1] for key in self._base.list(self._prefix)})
             self._listed = True
         return frozenset(self.seen)
-
-    def has_variants(self, keys: Iterable[str]) -> bool:
-        """Tell whether any of these objects is stored compressed, whatever the listing said."""
-        for key in keys:
-            found = self._base.find([_stored(key, variant) for variant in VARIANTS if variant != PLAIN]).result()
-            if found is not None:
-                self.seen.add(_variant(found)[1])
-                return True
-        return False
 
     def read(self, key: str, start: int | None = None, stop: int | None = None) -> Future[Value | None]:
         """Read whichever variant is there, decompressed; a range of a compressed one reads all of it."""
