@@ -233,6 +233,11 @@ def test_whatever_parses_is_canonical(format_, scheme, parts, joined):
     assert str(parse_url(str(url), FORMATS)) == str(url)
 
 
+def test_a_path_behind_the_format_that_leads_out_of_the_place():
+    with pytest.raises(InvalidURLError, match="names no place"):
+        parse_url("x+y://a|zarr3:..", FORMATS)
+
+
 @given(st.text(max_size=30))
 def test_any_text_parses_or_is_refused(text):
     try:

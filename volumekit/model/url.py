@@ -148,7 +148,10 @@ def parse_url(text: str | os.PathLike[str], formats: Collection[str] = ()) -> UR
     url = replace(_parse_place(rest), format=prefix or (pipeline[0] if pipeline else None))
     if pipeline and url.protocol in HOSTS and set(pipeline[1]) & set("?#"):
         raise InvalidURLError(f"{text!r} has a '?' or '#' behind the format; write the query before '|'")
-    return url.join(pipeline[1]) if pipeline and pipeline[1] else url
+    found = url.join(pipeline[1]) if pipeline and pipeline[1] else url
+    if url.path and not found.path and str(found).endswith("://"):
+        raise InvalidURLError(f"{text!r} names no place: '..' leads out of it")
+    return found
 
 
 def closest(name: str, names: Iterable[str]) -> str:
