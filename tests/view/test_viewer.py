@@ -192,6 +192,31 @@ def interrupted():
     raise KeyboardInterrupt
 
 
+def test_the_command_at_another_position(tmp_path, monkeypatch):
+    """Images and labels are shown at it."""
+    image = zarr.open_group(tmp_path / "film.zarr", mode="w")
+    image.create_array("0", data=np.arange(3 * 8**3, dtype=np.uint16).reshape(3, 8, 8, 8), chunks=(1, 8, 8, 8))
+    axes = [{"name": "t", "type": "time"}, *({"name": name, "type": "space"} for name in "zyx")]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 4, 4, 4]}]}]
+    image.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    shown, opened = [], []
+    monkeypatch.setattr(viewer.Viewer, "open", lambda self, **how: shown.append(self))
+    monkeypatch.setattr(command, "_wait", interrupted)
+    made = viewer.Viewer.of.__func__
+
+    def of(cls, server, volumes, labels=()):
+        opened.append((list(volumes), list(labels)))
+        return made(cls, server, *opened[-1])
+
+    monkeypatch.setattr(viewer.Viewer, "of", classmethod(of))
+    film = str(tmp_path / "film.zarr")
+    assert run(["view", film, "--labels", film, "--at", "t=2"]) == 130
+    assert len(shown) == 1
+    for volume in (*opened[0][0], *opened[0][1]):
+        np.testing.assert_array_equal(volume[..., 0], np.arange(3 * 8**3).reshape(3, 8, 8, 8)[2].T)
+    assert [len(part) for part in opened[0]] == [1, 1]
+
+
 def test_the_command(brain, tmp_path, monkeypatch, capsys):
     """Same names are told apart; the address is short; a port that is taken is an error."""
     shown = []

@@ -176,6 +176,12 @@ def test_impossible_chunks(made, chunks):
         made[0].to_dask(chunks=chunks)
 
 
+@pytest.mark.parametrize("chunks", [0, -2, np.int64(0), (16, 0, 8), [16, 16, -5], {0: 0}], ids=str)
+def test_sizes_that_no_block_has(made, chunks):
+    with pytest.raises(OptionError, match=r'above 0.*-1 for all of an axis, "auto", or bytes such as "64 MB"'):
+        made[0].to_dask(chunks=chunks)
+
+
 def test_more_blocks_than_dask_can_hold(tmp_path):
     info = Volume.create_new_info(1, "image", "uint8", "raw", (1, 1, 1), (0, 0, 0), (2**60, 64, 64))
     volume = Volume(tmp_path / "v", info=info)

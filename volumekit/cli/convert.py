@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from volumekit.cli.options import boxed, check_json, cluster, estimating, reducing, show, watched, working
-from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT, INTEGERS, SIZES, SPAN
+from volumekit.cli.options import boxed, check_json, cluster, estimating, placed, reducing, show, watched, working
+from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, INTEGERS, NEW_FORMAT, SIZES, SPAN
+
+if TYPE_CHECKING:
+    from volumekit.volume.volume import Volume
 
 
 @click.command("convert")
@@ -21,6 +25,7 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
 @click.option("--mips", type=click.IntRange(0, 32), default=0, show_default=True, help="Levels below the full one.")
 @reducing
 @boxed("Part of the source to convert, half-open.")
+@placed("Position on a further axis, or part of the dataset SRC")
 @click.option("--offset", type=INTEGERS, help="Where the lowest voxel goes; default: where it is in the source.")
 @click.option("--chunk-size", type=COUNTS, default="64,64,64", show_default=True, help="Size of a chunk.")
 @click.option(
@@ -43,7 +48,7 @@ from volumekit.cli.types import COMPRESSION, COUNTS, DATA_TYPE, ENCODING, FORMAT
 @click.option("--encoding-effort", type=int, help="Of jxl.")
 @click.option("--z-from-name", is_flag=True, help="Place images by the number in their name, not by their order.")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether what SRC lacks counts as background.")
-@click.option("--format", type=FORMAT, help="precomputed, ome-zarr, zarr or n5, whatever DST's name says.")
+@click.option("--format", type=NEW_FORMAT, help="precomputed, ome-zarr, zarr or n5, whatever DST's name says.")
 @click.option("--zarr-version", type=click.Choice(["2", "3"]), help="Of data in zarr; default: 3, OME-Zarr 0.5.")
 @click.option("--shard", type=COUNTS, help="Size of a shard, for zarr v3; default: a chunk a file.")
 @click.option("--compressor", help="For zarr and N5: zstd, blosc, gzip, bz2, lz4, lzma … or none; zstd:5.")
@@ -65,6 +70,7 @@ def command(
     *,
     progress: bool | None,
     box: Any,
+    at: Any,
     dask: str | None,
     zarr_version: str | None,
     as_json: bool,
@@ -91,7 +97,8 @@ def command(
             return 0
         version = None if zarr_version is None else int(zarr_version)
         watch = watched(progress)
-        volume = convert(src, dst, progress=watch, box=box, client=client, zarr_version=version, **how)
+        source = src if at is None else _chosen(src, at, how)
+        volume = convert(source, dst, progress=watch, box=box, client=client, zarr_version=version, **how)
     if how["dry_run"]:
         show(volume, as_json=as_json)
         return 0
@@ -102,6 +109,15 @@ def command(
     if how["verify"] and "verified" in found:
         click.echo(f"verified: {found['verified']}")
     return _tell_damaged(found.get("damaged", {}))
+
+
+def _chosen(src: str, at: Any, how: Mapping[str, Any]) -> Volume:
+    """Open a source at what was chosen of it."""
+    from volumekit.volume.volume import Volume
+
+    if how["first_new_level"] is not None:
+        raise click.UsageError("with --first-new-level SRC is not read; leave out --at")
+    return Volume(src, at=at, parallel=how["jobs"] or True)
 
 
 def _tell_damaged(damaged: dict[str, str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import boxed, logged
+from volumekit.cli.options import boxed, logged, placed
 from volumekit.cli.types import box_of
 
 SHOWN = 10
@@ -17,14 +17,15 @@ SHOWN = 10
 @click.argument("url")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
 @boxed("Half-open, in voxels of the level; default: all of it.")
+@placed("Position on a further axis, or part of the dataset")
 @click.option("--json", "as_json", is_flag=True, help="For programs; names every missing chunk.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Draw a map of them: a PNG, seen along z.")
 @logged
-def command(url: str, *, mip: int, box: Any, as_json: bool, plot: str | None) -> None:
+def command(url: str, *, mip: int, box: Any, at: Any, as_json: bool, plot: str | None) -> None:
     """Tell which chunks are stored; none is downloaded."""
     from volumekit.volume.volume import Volume
 
-    volume = Volume(url, mip)
+    volume = Volume(url, mip, at=at)
     report = volume.exists(box_of(box, volume.bounds))
     if plot is not None:
         report.plot(plot)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import boxed, logged, watched
+from volumekit.cli.options import boxed, logged, placed, watched
 from volumekit.cli.types import box_of
 
 
@@ -14,6 +14,7 @@ from volumekit.cli.types import box_of
 @click.argument("url")
 @click.argument("out")
 @boxed("Half-open, in voxels of the level; default: all of it.")
+@placed("Position on a further axis, or part of the dataset")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level.")
 @click.option("--axis", type=click.Choice(["x", "y", "z"]), default="z", show_default=True, help="Planes cross it.")
 @click.option(
@@ -23,7 +24,7 @@ from volumekit.cli.types import box_of
 @click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
 def command(
-    url: str, out: str, *, box: Any, mip: int, axis: str, planes: str, overwrite: bool, progress: bool | None
+    url: str, out: str, *, box: Any, at: Any, mip: int, axis: str, planes: str, overwrite: bool, progress: bool | None
 ) -> None:
     r"""Write a part of a volume to OUT: out.png, out.tif, out.nrrd, out.npy or folder/.
 
@@ -34,7 +35,7 @@ def command(
     from volumekit.ops.export import export
     from volumekit.volume.volume import Volume
 
-    volume = Volume(url, mip)
+    volume = Volume(url, mip, at=at)
     part = box_of(box, volume.bounds)
     written = export(volume, out, box=part, axis=axis, planes=planes, overwrite=overwrite, progress=watched(progress))
     click.echo(str(written))

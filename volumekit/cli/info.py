@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from volumekit.cli.options import logged
+from volumekit.cli.options import logged, placed
 
 if TYPE_CHECKING:
     from volumekit.model.level import Level
@@ -21,12 +21,13 @@ HEADER = ("mip", "key", "size", "voxel size (nm)", "chunk", "encoding", "bounds"
 @click.command("info")
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@placed("Position on a further axis, or part of the dataset")
 @logged
-def command(url: str, *, as_json: bool) -> None:
+def command(url: str, *, as_json: bool, at: Any) -> None:
     """Tell what a volume is: levels, sizes, encodings."""
     from volumekit.volume.volume import Volume
 
-    volume = Volume(url)
+    volume = Volume(url, at=at)
     click.echo(json.dumps(summary(volume), indent=2) if as_json else text(volume))
 
 

@@ -7,12 +7,12 @@ import functools
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import click
 
-from volumekit.cli.types import AMOUNT, BOX, BOX_INCLUSIVE, FACTOR
+from volumekit.cli.types import AMOUNT, AT, BOX, BOX_INCLUSIVE, FACTOR
 from volumekit.errors import StorageError
 from volumekit.registry import missing_extra
 
@@ -122,6 +122,22 @@ def boxed(text: str) -> Callable[[F], F]:
         )
 
     return add
+
+
+def placed(text: str) -> Callable[[F], F]:
+    """Add ``--at``; the command gets ``at``, as `Volume` takes it: None where it was not given."""
+    help_text = f"{text}: t=3, label=cells, well=A/2; may be repeated."
+    return click.option("--at", type=AT, multiple=True, callback=_merge, help=help_text)
+
+
+def _merge(ctx: click.Context, param: click.Parameter, given: Sequence[dict[str, int | str]]) -> Any:
+    """Return what several ``--at`` say together."""
+    merged: dict[str, int | str] = {}
+    for choices in given:
+        for name in merged.keys() & choices.keys():
+            raise click.BadParameter(f"says twice what {name} is", ctx, param)
+        merged |= choices
+    return merged or None
 
 
 def _with(command: F, *options: Callable[[Any], Any]) -> F:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import boxed, check_json, cluster, estimating, logged, show, watched
+from volumekit.cli.options import boxed, check_json, cluster, estimating, logged, placed, show, watched
 from volumekit.cli.types import COMPRESSION, box_of
 
 
@@ -15,6 +15,7 @@ from volumekit.cli.types import COMPRESSION, box_of
 @click.argument("dst")
 @click.option("--mip", "mips", type=int, multiple=True, help="Which level, more than once for several; default: all.")
 @boxed("Half-open, in voxels of the finest of these levels; default: all.")
+@placed("Position on a further axis, or part of the dataset SRC")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: as in SRC.")
 @click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core.")
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
@@ -30,6 +31,7 @@ def command(
     *,
     mips: tuple[int, ...],
     box: Any,
+    at: Any,
     progress: bool | None,
     dask: str | None,
     as_json: bool,
@@ -44,7 +46,7 @@ def command(
     from volumekit.volume.volume import Volume
 
     check_json(as_json=as_json, dry_run=how["dry_run"])
-    source = Volume(src)
+    source = Volume(src, at=at)
     chosen = box_of(box, source.mip_bounds(min(mips, default=0)))
     with cluster(dask) as client:
         target = transfer(source, dst, mips=mips or None, box=chosen, client=client, progress=watched(progress), **how)

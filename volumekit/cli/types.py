@@ -20,6 +20,8 @@ else:
     _Type = click.ParamType
 
 _PAIR = re.compile(r"([1-9]\d{0,4})[,x]([1-9]\d{0,4})")
+_CHOICE = re.compile(r"\s*([^\s=]+)\s*=\s*([^\s=](?:[^=]*[^\s=])?)\s*")
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _SPAN = re.compile(r"(-?\d{1,19})?:(-?\d{1,19})?")
 _SIX = re.compile(r"\s*" + r"[\s,]+".join([r"(-?\d{1,19})"] * 6) + r"\s*")
 
@@ -103,6 +105,27 @@ class Box(_Type):
         return tuple(found)
 
 
+class At(_Type):
+    """Positions on further axes and parts of a dataset, ``t=3,label=cells``."""
+
+    name = "NAME=POSITION,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int | str]:
+        """Parse the text; whole numbers become numbers, everything else stays a name."""
+        if not isinstance(value, str):
+            return dict(value)
+        found: dict[str, int | str] = {}
+        for part in value.split(","):
+            match = _CHOICE.fullmatch(part)
+            if match is None:
+                self.fail(f"{value!r} is not NAME=POSITION, such as t=3, label=cells or t=3,label=cells", param, ctx)
+            name, chosen = match.groups()
+            if name in found:
+                self.fail(f"{value!r} says twice what {name} is", param, ctx)
+            found[name] = int(chosen) if _WHOLE.fullmatch(chosen) else chosen
+        return found
+
+
 class Span(_Type):
     """Two numbers, the lower one first: ``0:65535``."""
 
@@ -174,9 +197,11 @@ ENCODING = Known("volumekit.codecs", "CODECS")
 COMPRESSION = Known("volumekit.codecs.compression", "SUFFIXES", "none")
 DATA_TYPE = Known("volumekit.formats.precomputed", "DATA_TYPES")
 FORMAT = Known("volumekit.formats", "FORMATS")
+NEW_FORMAT = Known("volumekit.volume.create", "MADE")
 BOX = Box()
 BOX_INCLUSIVE = Box(inclusive=True)
 AMOUNT = Amount()
+AT = At()
 FACTOR = Factor()
 SPAN = Span()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import boxed, cluster, logged, show, watched
+from volumekit.cli.options import boxed, cluster, logged, placed, show, watched
 from volumekit.cli.types import AMOUNT, box_of
 
 
@@ -15,6 +15,7 @@ from volumekit.cli.types import AMOUNT, box_of
 @click.argument("dst")
 @click.option("--mip", type=int, default=0, show_default=True, help="Level of SRC.")
 @boxed("Half-open, in voxels of the level; default: all of it.")
+@placed("Position on a further axis, or part of the dataset SRC")
 @click.option("--sample", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Share of boxes to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the sample.")
 @click.option("--tolerance", type=float, default=0.0, help="By how much values may differ.")
@@ -27,13 +28,22 @@ from volumekit.cli.types import AMOUNT, box_of
 @click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged
 def command(
-    src: str, dst: str, *, mip: int, box: Any, as_json: bool, progress: bool | None, dask: str | None, **how: Any
+    src: str,
+    dst: str,
+    *,
+    mip: int,
+    box: Any,
+    at: Any,
+    as_json: bool,
+    progress: bool | None,
+    dask: str | None,
+    **how: Any,
 ) -> int:
     """Compare two volumes, voxel by voxel or by checksums. Exit code 1 if they differ."""
     from volumekit.ops.verify import verify
     from volumekit.volume.volume import Volume
 
-    source = Volume(src)
+    source = Volume(src, at=at)
     chosen = box_of(box, source.mip_bounds(mip))
     with cluster(dask) as client:
         found = verify(source, dst, mip=mip, box=chosen, progress=watched(progress), client=client, **how)

@@ -66,4 +66,6 @@ def tell_assumed(volume: Volume | None, voxel_size: Any) -> None:
     at = None if volume is None else volume.at
     for axis in () if volume is None else volume.axes:
         if axis.position is not None and axis.extent > 1 and axis.name not in (at or {}):
-            log.warning("of %d positions of %s the first is converted; at= chooses another", axis.extent, axis.name)
+            log.warning(
+                "of %d positions of %s the first is converted; at= (--at) chooses another", axis.extent, axis.name
+            )

@@ -18,6 +18,8 @@ from volumekit.model.url import URL
 
 ZARR = ("zarr", "ome-zarr")
 ARRAYS = (*ZARR, "n5")
+MADE = ("precomputed", *ARRAYS)
+"""Formats of which new data are made."""
 
 
 @dataclass(frozen=True)
@@ -225,9 +227,8 @@ def new_format(url: URL) -> str:
     parts = reversed(url.path.lower().split("/"))
     inner = (f for part in parts for e, f in endings.items() if part.endswith(e))
     name = url.format or next(inner, "precomputed")
-    if name not in ("precomputed", *ARRAYS):
-        known = ", ".join(("precomputed", *ARRAYS))
-        raise UnsupportedError(f"{name} data cannot be made here; choose one of {known}", url=str(url))
+    if name not in MADE:
+        raise UnsupportedError(f"{name} data cannot be made here; choose one of {', '.join(MADE)}", url=str(url))
     return name
 
 

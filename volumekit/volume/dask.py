@@ -177,6 +177,7 @@ def plan_blocks(array: ZeroBased, chunks: Any) -> Blocks:
     """
     if isinstance(chunks, str) and not chunks:
         raise OptionError("chunks='' cannot be; leave it out, or give a size")
+    _check_sizes(chunks)
     wanted = _spelled(chunks, array.ndim)
     if isinstance(wanted, str):
         limit = dask.config.get("array.chunk-size") if wanted == "auto" else wanted
@@ -192,6 +193,16 @@ def plan_blocks(array: ZeroBased, chunks: Any) -> Blocks:
     if any(n <= 0 for sizes in blocks for n in sizes):
         raise OptionError(f"chunks={chunks!r} make empty blocks")
     return blocks
+
+
+def _check_sizes(chunks: Any) -> None:
+    """Refuse sizes that no block has, of all axes or of one."""
+    sizes = chunks.values() if isinstance(chunks, dict) else chunks if isinstance(chunks, list | tuple) else (chunks,)
+    if any(isinstance(n, int | np.integer) and (n == 0 or n < -1) for n in sizes):
+        raise OptionError(
+            f"chunks={chunks!r} cannot be: sizes are numbers of voxels above 0, along each axis or (x, y, z), "
+            '-1 for all of an axis, "auto", or bytes such as "64 MB"'
+        )
 
 
 def _spelled(chunks: Any, ndim: int) -> Any:
