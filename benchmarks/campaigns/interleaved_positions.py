@@ -7,22 +7,18 @@ Arrays whose chunks hold several positions of an axis beyond x, y, z and channel
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
 import sys
-import tempfile
-import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.campaigns.side_by_side import WRITERS, command, write_together
+
 SHAPE, CHUNKS = (8, 8, 32, 32), (8, 8, 16, 16)
 """t, z, y, x."""
-
-WRITERS = 2
 
 _V2 = {
     "zarr_format": 2, "shape": SHAPE, "chunks": CHUNKS, "dtype": "<u2", "fill_value": 1, "order": "C",
@@ -82,36 +78,17 @@ def wrong_positions(path: str) -> int:
 
 def lost_positions(path: str) -> int:
     """Let processes write; return how many positions do not hold what was written."""
-    context: Any = multiprocessing.get_context("spawn")
-    start = context.Barrier(WRITERS)
-    jobs = [context.Process(target=write_positions, args=(path, n, start)) for n in range(WRITERS)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join(120)
-    failed = [job for job in jobs if job.exitcode != 0]
-    for job in failed:
-        job.kill()
-    return SHAPE[0] if failed else wrong_positions(path)
+    return wrong_positions(path) if write_together(write_positions, path) else SHAPE[0]
 
 
 def main() -> int:
     """Run the campaign; return 1 if anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tries", type=int, default=20)
-    parser.add_argument("--way", choices=[*WAYS], action="append")
-    arguments = parser.parse_args()
-    total = 0
-    for name in arguments.way or WAYS:
-        started, lost = time.perf_counter(), 0
-        for _ in range(arguments.tries):
-            with tempfile.TemporaryDirectory() as folder:
-                create(f"{folder}/a", name)
-                lost += lost_positions(f"{folder}/a")
-        count, seconds = arguments.tries * SHAPE[0], time.perf_counter() - started
-        print(f"{name:24} {lost} of {count} positions lost in {arguments.tries} tries, {seconds:.0f} s", flush=True)
-        total += lost
-    return int(total > 0)
+
+    def lost(folder: str, way: str) -> int:
+        create(f"{folder}/a", way)
+        return lost_positions(f"{folder}/a")
+
+    return command(__doc__, WAYS, lost, count=SHAPE[0], unit="positions")
 
 
 if __name__ == "__main__":

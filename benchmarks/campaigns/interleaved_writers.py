@@ -8,11 +8,7 @@ something, to within its tolerance, however often their chunk was encoded again 
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import sys
-import tempfile
-import time
 from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -20,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.campaigns.side_by_side import WRITERS, command, write_together
+
 SHAPE = (64, 64, 32)
 CHUNK = (32, 32, 32)
-WRITERS = 2
 
 
 @dataclass(frozen=True)
@@ -127,17 +124,7 @@ def write_planes(url: str, way: Way, first: int, start: Barrier) -> None:
 
 def lost_planes(url: str, way: Way) -> int:
     """Let processes interleave planes; return how many are not what was written."""
-    context: Any = multiprocessing.get_context("spawn")
-    start = context.Barrier(WRITERS)
-    jobs = [context.Process(target=write_planes, args=(url, way, n, start)) for n in range(WRITERS)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join(120)
-    failed = [job for job in jobs if job.exitcode != 0]
-    for job in failed:
-        job.kill()
-    return SHAPE[2] if failed else wrong_planes(url, way)
+    return wrong_planes(url, way) if write_together(write_planes, url, way) else SHAPE[2]
 
 
 def wrong_planes(url: str, way: Way) -> int:
@@ -152,24 +139,12 @@ def wrong_planes(url: str, way: Way) -> int:
 
 def main() -> int:
     """Run the campaign; return 1 if anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tries", type=int, default=20)
-    parser.add_argument("--way", choices=[*WAYS], action="append")
-    arguments = parser.parse_args()
-    total = 0
-    for name in arguments.way or WAYS:
-        started, lost = time.perf_counter(), 0
-        for _ in range(arguments.tries):
-            with tempfile.TemporaryDirectory() as folder:
-                create(folder, WAYS[name])
-                lost += lost_planes(folder, WAYS[name])
-        seconds = time.perf_counter() - started
-        print(
-            f"{name:36} {lost} of {arguments.tries * SHAPE[2]} planes lost in {arguments.tries} tries, {seconds:.0f} s",
-            flush=True,
-        )
-        total += lost
-    return int(total > 0)
+
+    def lost(folder: str, name: str) -> int:
+        create(folder, WAYS[name])
+        return lost_planes(folder, WAYS[name])
+
+    return command(__doc__, WAYS, lost, count=SHAPE[2], unit="planes")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pytest
 
 import volumekit
 from benchmarks.campaigns import interleaved_writers, kill_writers
+from benchmarks.campaigns.side_by_side import WRITERS
 from tests.volume.sample import empty
 from volumekit import Volume
 from volumekit.storage.base import Store, then
@@ -42,10 +43,10 @@ def test_interleaved_writers_lose_nothing(tmp_path, name):
 @pytest.mark.parametrize("name", [name for name in interleaved_writers.WAYS if name.startswith("encoding")])
 def test_interleaved_threads_lose_nothing_in_any_encoding(tmp_path, name, monkeypatch):
     monkeypatch.setattr(interleaved_writers, "SHAPE", (33, 32, 8))
-    way, start = interleaved_writers.WAYS[name], threading.Barrier(interleaved_writers.WRITERS)
+    way, start = interleaved_writers.WAYS[name], threading.Barrier(WRITERS)
     interleaved_writers.create(str(tmp_path), way)
     with ThreadPoolExecutor() as pool:
-        jobs = range(interleaved_writers.WRITERS)
+        jobs = range(WRITERS)
         done = [pool.submit(interleaved_writers.write_planes, str(tmp_path), way, n, start) for n in jobs]
     assert [job.exception() for job in done] == [None] * len(done)
     assert interleaved_writers.wrong_planes(str(tmp_path), way) == 0
@@ -55,7 +56,7 @@ def test_planes_that_are_lost_are_counted(tmp_path):
     way = interleaved_writers.WAYS["encoding jpeg"]
     interleaved_writers.create(str(tmp_path), replace(way, before=None))
     assert interleaved_writers.wrong_planes(str(tmp_path), way) == 32
-    for n in range(interleaved_writers.WRITERS):
+    for n in range(WRITERS):
         interleaved_writers.write_planes(str(tmp_path), way, n, threading.Barrier(1))
     assert interleaved_writers.wrong_planes(str(tmp_path), way) == 0
     Volume(tmp_path, non_aligned_writes=True)[:, :, 9] = 0

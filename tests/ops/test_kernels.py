@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorstore as ts
+import tinybrain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,7 +134,6 @@ def test_equals_the_definition(name, method, data, shape, factor, origin, order,
 @pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_sparse_means_are_those_of_tinybrain_rounded(name, factor, dtype):
-    tinybrain = pytest.importorskip("tinybrain")
     array = random((24, 20, 8, 1), dtype, 4)
     array[:4, :4, :4] = 0
     theirs = tinybrain.downsample_with_averaging(array, factor, sparse=True)[0].astype(int)
@@ -149,7 +149,6 @@ def test_sparse_means_are_those_of_tinybrain_rounded(name, factor, dtype):
 @pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "uint64"])
 def test_sparse_modes_are_those_of_tinybrain_but_for_ties(name, factor, dtype):
-    tinybrain = pytest.importorskip("tinybrain")
     rng = np.random.default_rng(1)
     array = np.asfortranarray((rng.integers(1, 4, (24, 20, 8, 1)) * (rng.random((24, 20, 8, 1)) < 0.4)).astype(dtype))
     theirs = tinybrain.downsample_segmentation(array, factor, sparse=True)[0]

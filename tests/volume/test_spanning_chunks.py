@@ -10,6 +10,7 @@ import pytest
 import zarr
 
 from benchmarks.campaigns import interleaved_positions
+from benchmarks.campaigns.side_by_side import WRITERS
 from volumekit import Volume
 from volumekit.errors import AlignmentError, CorruptChunkError
 from volumekit.formats.arrays import ArrayFormat
@@ -180,11 +181,10 @@ def test_damaged_chunks_are_not_written_over(place):
 @pytest.mark.parametrize("way", interleaved_positions.WAYS)
 def test_threads_lose_nothing(tmp_path, way):
     interleaved_positions.create(str(tmp_path / "a"), way)
-    start = threading.Barrier(interleaved_positions.WRITERS)
+    start = threading.Barrier(WRITERS)
     with ThreadPoolExecutor() as pool:
         jobs = [
-            pool.submit(interleaved_positions.write_positions, str(tmp_path / "a"), n, start)
-            for n in range(interleaved_positions.WRITERS)
+            pool.submit(interleaved_positions.write_positions, str(tmp_path / "a"), n, start) for n in range(WRITERS)
         ]
     assert [job.exception() for job in jobs] == [None] * len(jobs)
     assert interleaved_positions.wrong_positions(str(tmp_path / "a")) == 0

@@ -278,6 +278,32 @@ def ranked(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> Non
 
 
 @_compiled
+def sorted_4(v: tuple[Any, ...], flip: Any) -> tuple[Any, ...]:
+    """Return four voxels in order, as unsigned integers; without branches, so that several cells are done at once."""
+    a, b, c, d = v[0] ^ flip, v[1] ^ flip, v[2] ^ flip, v[3] ^ flip
+    a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
+    a, b, c, d = min(a, c), max(a, c), min(b, d), max(b, d)
+    return a, min(b, c), max(b, c), d
+
+
+@_compiled
+def sorted_8(v: tuple[Any, ...], w: tuple[Any, ...], flip: Any) -> tuple[Any, ...]:
+    """Do `sorted_4` for twice four voxels, by Batcher's odd-even merge sort."""
+    a, b, c, d = v[0] ^ flip, v[1] ^ flip, v[2] ^ flip, v[3] ^ flip
+    e, f, g, h = w[0] ^ flip, w[1] ^ flip, w[2] ^ flip, w[3] ^ flip
+    a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
+    e, f, g, h = min(e, f), max(e, f), min(g, h), max(g, h)
+    a, c, b, d = min(a, c), max(a, c), min(b, d), max(b, d)
+    e, g, f, h = min(e, g), max(e, g), min(f, h), max(f, h)
+    b, c, f, g = min(b, c), max(b, c), min(f, g), max(f, g)
+    a, e, b, f = min(a, e), max(a, e), min(b, f), max(b, f)
+    c, g, d, h = min(c, g), max(c, g), min(d, h), max(d, h)
+    c, e, d, f = min(c, e), max(c, e), min(d, f), max(d, f)
+    b, c, d, e, f, g = min(b, c), max(b, c), min(d, e), max(d, e), min(f, g), max(f, g)
+    return a, b, c, d, e, f, g, h
+
+
+@_compiled
 def ranked_4(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> None:
     """Do `ranked` for cells of two by two voxels, without branches, so that several are done at once."""
     rows, cells, inner, _, n = _rows(walk)
@@ -285,10 +311,7 @@ def ranked_4(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> N
         p, q = source[rows[r] :][: 2 * n], source[rows[r] + inner[1] :][: 2 * n]
         row = target[cells[r] :][:n]
         for i in range(n):
-            a, b, c, d = p[2 * i] ^ flip, p[2 * i + 1] ^ flip, q[2 * i] ^ flip, q[2 * i + 1] ^ flip
-            a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
-            a, b, c, d = min(a, c), max(a, c), min(b, d), max(b, d)
-            b, c = min(b, c), max(b, c)
+            a, b, c, d = sorted_4((p[2 * i], p[2 * i + 1], q[2 * i], q[2 * i + 1]), flip)
             if mode:
                 best = c if c == d else a
                 best = b if b == c else best
@@ -307,18 +330,10 @@ def ranked_8(source: Flat, target: Flat, walk: Walk, flip: Any, mode: bool) -> N
         s, t = source[at + inner[2] :][: 2 * n], source[at + inner[3] :][: 2 * n]
         row = target[cells[r] :][:n]
         for i in range(n):
-            a, b, c, d = p[2 * i] ^ flip, p[2 * i + 1] ^ flip, q[2 * i] ^ flip, q[2 * i + 1] ^ flip
-            e, f, g, h = s[2 * i] ^ flip, s[2 * i + 1] ^ flip, t[2 * i] ^ flip, t[2 * i + 1] ^ flip
-            a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
-            e, f, g, h = min(e, f), max(e, f), min(g, h), max(g, h)
-            a, c, b, d = min(a, c), max(a, c), min(b, d), max(b, d)
-            e, g, f, h = min(e, g), max(e, g), min(f, h), max(f, h)
-            b, c, f, g = min(b, c), max(b, c), min(f, g), max(f, g)
-            a, e, b, f = min(a, e), max(a, e), min(b, f), max(b, f)
-            c, g, d, h = min(c, g), max(c, g), min(d, h), max(d, h)
-            c, e, d, f = min(c, e), max(c, e), min(d, f), max(d, f)
-            b, c, d, e, f, g = min(b, c), max(b, c), min(d, e), max(d, e), min(f, g), max(f, g)
-            row[i] = (_longest_run((a, b, c, d, e, f, g, h)) if mode else d) ^ flip
+            left = (p[2 * i], p[2 * i + 1], q[2 * i], q[2 * i + 1])
+            right = (s[2 * i], s[2 * i + 1], t[2 * i], t[2 * i + 1])
+            v = sorted_8(left, right, flip)
+            row[i] = (_longest_run(v) if mode else v[3]) ^ flip
 
 
 @_compiled

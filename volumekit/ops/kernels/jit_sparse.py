@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from volumekit.ops.kernels.jit import Flat, Walk, _commonest, _compiled, _rows, _sort
+from volumekit.ops.kernels.jit import Flat, Walk, _commonest, _compiled, _rows, _sort, sorted_4, sorted_8
 
 
 @_compiled
@@ -154,10 +154,7 @@ def mode_4(source: Flat, target: Flat, walk: Walk, flip: Any) -> None:
         p, q = source[rows[r] :][: 2 * n], source[rows[r] + inner[1] :][: 2 * n]
         row = target[cells[r] :][:n]
         for i in range(n):
-            a, b, c, d = p[2 * i] ^ flip, p[2 * i + 1] ^ flip, q[2 * i] ^ flip, q[2 * i + 1] ^ flip
-            a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
-            a, b, c, d = min(a, c), max(a, c), min(b, d), max(b, d)
-            b, c = min(b, c), max(b, c)
+            a, b, c, d = sorted_4((p[2 * i], p[2 * i + 1], q[2 * i], q[2 * i + 1]), flip)
             row[i] = _longest_run_4(a, b, c, d, flip) ^ flip
 
 
@@ -171,18 +168,10 @@ def mode_8(source: Flat, target: Flat, walk: Walk, flip: Any) -> None:
         s, t = source[at + inner[2] :][: 2 * n], source[at + inner[3] :][: 2 * n]
         row = target[cells[r] :][:n]
         for i in range(n):
-            a, b, c, d = p[2 * i] ^ flip, p[2 * i + 1] ^ flip, q[2 * i] ^ flip, q[2 * i + 1] ^ flip
-            e, f, g, h = s[2 * i] ^ flip, s[2 * i + 1] ^ flip, t[2 * i] ^ flip, t[2 * i + 1] ^ flip
-            a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
-            e, f, g, h = min(e, f), max(e, f), min(g, h), max(g, h)
-            a, c, b, d = min(a, c), max(a, c), min(b, d), max(b, d)
-            e, g, f, h = min(e, g), max(e, g), min(f, h), max(f, h)
-            b, c, f, g = min(b, c), max(b, c), min(f, g), max(f, g)
-            a, e, b, f = min(a, e), max(a, e), min(b, f), max(b, f)
-            c, g, d, h = min(c, g), max(c, g), min(d, h), max(d, h)
-            c, e, d, f = min(c, e), max(c, e), min(d, f), max(d, f)
-            b, c, d, e, f, g = min(b, c), max(b, c), min(d, e), max(d, e), min(f, g), max(f, g)
-            row[i] = _longest_run_8((a, b, c, d, e, f, g, h), flip) ^ flip
+            left = (p[2 * i], p[2 * i + 1], q[2 * i], q[2 * i + 1])
+            right = (s[2 * i], s[2 * i + 1], t[2 * i], t[2 * i + 1])
+            v = sorted_8(left, right, flip)
+            row[i] = _longest_run_8(v, flip) ^ flip
 
 
 @_compiled
