@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from volumekit import Bbox, Volume, transfer
+from volumekit import Bbox, Volume, convert, transfer
 from volumekit.cli.main import run
 from volumekit.codecs.png import Png
-from volumekit.errors import MissingChunkError, NoSpaceError, OptionError, TargetExistsError
+from volumekit.errors import InvalidURLError, MissingChunkError, NoSpaceError, OptionError, TargetExistsError
 from volumekit.ops import transfer as module
 from volumekit.ops import trial
 from volumekit.storage.wrap import CountedStore
@@ -218,6 +218,50 @@ def test_what_cannot_be(tmp_path, voxels):
     make(tmp_path / "other", voxels[:30])
     with pytest.raises(OptionError, match="no mip"):
         transfer(source, tmp_path / "other")
+
+
+def test_an_open_volume_is_a_target(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    make(tmp_path / "b", np.zeros_like(voxels))
+    target = Volume(tmp_path / "b", 1, compress="gzip")
+    assert transfer(source, target, overwrite=True, progress=False) is target
+    assert {p.suffix for p in (tmp_path / "b/1_1_1").iterdir()} == {".gz"}
+    np.testing.assert_array_equal(Volume(tmp_path / "b")[:], voxels)
+    np.testing.assert_array_equal(target[:], Volume(tmp_path / "a", 1)[:])
+    assert (target.non_aligned_writes, target.fill_missing, target.parallel) == (False, None, True)
+    source.transfer_to(target, np.s_[-5:11, 3:19, 8:24], mip=0, compress=False, progress=False)
+    assert (tmp_path / "b/1_1_1/-5-11_3-19_8-24").exists()
+
+
+def test_an_open_volume_whose_info_is_not_stored_is_a_target(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    target = Volume(tmp_path / "b", info=source.info)
+    transfer(source, target, progress=False)
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+    np.testing.assert_array_equal(target[:], voxels)
+    target = Volume(tmp_path / "c", info=source.info)
+    target[:] = np.zeros_like(voxels)
+    with pytest.raises(TargetExistsError):
+        transfer(source, target, progress=False)
+    assert not (tmp_path / "c/info").exists()
+
+
+def test_an_open_volume_keeps_the_storage_it_was_opened_with(voxels, tmp_path):
+    source = make(tmp_path / "a", voxels)
+    target = make(tmp_path / "b", np.zeros_like(voxels))
+    counted = CountedStore(target._store)
+    target._store = counted
+    target._forget()
+    transfer(source, target, mips=0, overwrite=True, progress=False)
+    assert counted.counts.writes > 1
+
+
+def test_a_volume_is_no_place(tmp_path, voxels):
+    source = make(tmp_path / "a", voxels)
+    with pytest.raises(InvalidURLError, match="not an open volume; this one's is 'precomputed://"):
+        convert(source, Volume(tmp_path / "a"))
+    with pytest.raises(InvalidURLError, match="not an open volume"):
+        Volume.from_numpy(voxels, source)
 
 
 def test_command(tmp_path, voxels, capsys):

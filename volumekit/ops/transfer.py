@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy as copying
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from volumekit.ops.plan import Plan, Stage, Task, cut
 from volumekit.ops.resume import find_journal, fingerprint, last_journal
 from volumekit.ops.run import run, thread_count
 from volumekit.ops.runners import Report, choose_runner
-from volumekit.ops.target import provenance_of
+from volumekit.ops.target import listed, provenance_of
 from volumekit.ops.trial import estimate_transfer
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
@@ -38,7 +38,7 @@ TASK_BYTES = 64 << 20
 
 def transfer(
     src: Volume | str | os.PathLike[str],
-    dst: str | os.PathLike[str],
+    dst: Volume | str | os.PathLike[str],
     *,
     box: Any = None,
     mips: Sequence[Any] | int | None = None,
@@ -61,16 +61,17 @@ def transfer(
     ----------
     src : Volume, str or os.PathLike
         The source.
-    dst : str or os.PathLike
+    dst : Volume, str or os.PathLike
         The target: an existing volume of the same extent, or a new place, which becomes one like the source, with the
-        levels that are transferred.
+        levels that are transferred. A `Volume` has its own options, credentials among them; its current mip does not
+        matter, and its info is committed at the end if there is none stored.
     box : Bbox or slices, optional
         Half-open, in voxels of the finest mip that is transferred. Chunks that it holds in part are merged. A new
         volume has the extent of the source all the same, so that other boxes can follow; elsewhere nothing is stored.
     mips : int or sequence, optional
         Which, by number or voxel size; default: all. Those that a target made from this source lacks are added.
     compress : str or bool, optional
-        Of chunks written; default: as they are in the source.
+        Of chunks written; default: what a target given as a `Volume` says, or as they are in the source.
     jobs : int, optional
         How many threads work; default: one per core.
     overwrite : bool
@@ -103,14 +104,16 @@ def transfer(
     """
     threads, runner = thread_count(jobs), choose_runner(processes, client)
     source = src if isinstance(src, Volume) else Volume(src, parallel=threads)
-    url = resolve(dst)
+    url = resolve(dst.cloudpath if isinstance(dst, Volume) else dst)
     check_apart(source, url)
     numbers = mip_numbers(source, mips)
     part = box_inside(box, source.levels[numbers[0]].bounds)
-    target, is_new = _target(source, url, numbers, compress, threads)
+    how: dict[str, Any] = {"parallel": threads, "non_aligned_writes": True, "fill_missing": True}
+    how |= {"compress": compress} if compress is not None else {}
+    target, is_new = (_given(dst, how), False) if isinstance(dst, Volume) else _target(source, url, numbers, how)
     last = last_journal(target.array(0).store, "transfer", path=journal)
     ours = is_new or _is_ours(last, source)
-    described = is_new or (ours and _describe(target, source, numbers))
+    described = is_new or (ours and _describe(target, source, numbers)) or not listed(target)
     pairs = [(mip, _match(source.levels[mip], target)) for mip in numbers]
     job = {
         "task": "transfer",
@@ -148,7 +151,19 @@ def transfer(
         target.commit_info()
     record.finish()
     log.info("%s", work.copied)
-    return Volume(target.cloudpath)
+    if not isinstance(dst, Volume):
+        return Volume(target.cloudpath)
+    if described:
+        dst.refresh_info()
+    return dst
+
+
+def _given(volume: Volume, how: Mapping[str, Any]) -> Volume:
+    """Return a volume that is the target, with further options."""
+    target = volume._snapshot()
+    for name, value in how.items():
+        setattr(target, name, value)
+    return target
 
 
 def _is_ours(last: Journal | None, source: Volume) -> bool:
@@ -174,11 +189,8 @@ def mip_numbers(source: Volume, mips: Any) -> list[int]:
     return sorted(source.to_mip(mip) for mip in ([mips] if isinstance(mips, int) else mips))
 
 
-def _target(
-    source: Volume, url: URL, mips: Sequence[int], compress: str | bool | None, threads: int
-) -> tuple[Volume, bool]:
+def _target(source: Volume, url: URL, mips: Sequence[int], how: Mapping[str, Any]) -> tuple[Volume, bool]:
     """Open the target, or describe a new one with some levels of the source."""
-    how: dict[str, Any] = {"compress": compress, "parallel": threads, "non_aligned_writes": True, "fill_missing": True}
     try:
         return Volume(str(url), **how), False
     except DatasetNotFoundError:

@@ -141,7 +141,7 @@ class Pipelines(Reading):
 
         Parameters
         ----------
-        cloudpath : str or os.PathLike
+        cloudpath : Volume, str or os.PathLike
             Where to.
         bbox : Bbox or slices, optional
             In voxels of the mip; default: all of it.

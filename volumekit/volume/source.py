@@ -15,6 +15,7 @@ from volumekit.cache.remembered import RememberedStore
 from volumekit.errors import (
     DatasetNotFoundError,
     ImageStackError,
+    InvalidURLError,
     MetadataError,
     MissingExtraError,
     OptionError,
@@ -41,6 +42,8 @@ def resolve(url: Any, fmt: str | None = None) -> URL:
     InvalidURLError, UnknownProtocolError
         If it is none, or names a format nobody knows.
     """
+    if hasattr(url, "cloudpath"):
+        raise InvalidURLError(f"a URL or path is wanted here, not an open volume; this one's is {url.cloudpath!r}")
     parsed = parse_url(url, formats=(*FORMATS, *ALIASES))
     name = fmt or parsed.format
     name = ALIASES.get(name or "", name)
