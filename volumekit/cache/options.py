@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from volumekit.errors import OptionError
+from volumekit.model.plain import plain
 
 if TYPE_CHECKING:
     from volumekit.model.url import URL
@@ -46,6 +47,8 @@ class Cache:
     missing_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        for name in ("max_bytes", "revalidate", "missing_seconds"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if self.path is not None and not (isinstance(self.path, str | os.PathLike) and os.fspath(self.path)):
             raise OptionError(f"path is {self.path!r}; it is a directory")
         if isinstance(self.max_bytes, bool) or not isinstance(self.max_bytes, int) or self.max_bytes < 0:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from volumekit.errors import CorruptChunkError, OptionError
+from volumekit.model.plain import plain
 
 SUFFIXES = {"gzip": ".gz", "br": ".br", "zstd": ".zstd", "xz": ".xz", "bz2": ".bz2"}
 """Suffix of object names by compression method."""
@@ -114,6 +115,7 @@ def level_of(method: str, level: int | None) -> int:
     if method not in _LEVELS:
         raise OptionError(f"unknown compression {method!r}; known: {', '.join(_LEVELS)}")
     usual, lowest, highest = _LEVELS[method]
+    level = plain(level)
     if level is not None and (type(level) is not int or not lowest <= level <= highest):
         raise OptionError(f"{method} has levels {lowest} to {highest}, not {level!r}")
     return usual if level is None else level

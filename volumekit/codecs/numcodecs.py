@@ -20,6 +20,7 @@ from numcodecs.compat import ensure_bytes, ensure_ndarray, ndarray_copy
 
 from volumekit.codecs import zarr_chunks
 from volumekit.errors import OptionError, ShapeError
+from volumekit.model.plain import plain
 
 
 class ChunkCodec(Codec):  # type: ignore[misc]
@@ -47,8 +48,8 @@ class ChunkCodec(Codec):  # type: ignore[misc]
     codec_id: ClassVar[str]
 
     def __init__(self, *, shape: Sequence[int] | None = None, dtype: Any = None, **settings: Any) -> None:
-        self._shape, self._dtype, self._settings = self._chunk(shape, dtype), np.dtype(dtype), settings
-        self._codec = zarr_chunks.codec_of(self.codec_id.removeprefix(zarr_chunks.PREFIX), settings)
+        self._shape, self._dtype, self._settings = self._chunk(shape, dtype), np.dtype(dtype), plain(settings)
+        self._codec = zarr_chunks.codec_of(self.codec_id.removeprefix(zarr_chunks.PREFIX), self._settings)
         zarr_chunks.check(self._codec, self._shape, self._dtype)
 
     def _chunk(self, shape: Any, dtype: Any) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from zarr.abc.codec import ArrayBytesCodec
 from zarr.core.common import parse_named_configuration
 
 from volumekit.codecs import zarr_chunks
+from volumekit.model.plain import plain
 
 
 class ChunkCodec(ArrayBytesCodec):  # type: ignore[misc]
@@ -39,8 +40,8 @@ class ChunkCodec(ArrayBytesCodec):  # type: ignore[misc]
     is_fixed_size = False
 
     def __init__(self, **settings: Any) -> None:
-        self._settings = settings
-        self._codec = zarr_chunks.codec_of(self.name.removeprefix(zarr_chunks.PREFIX), settings)
+        self._settings = plain(settings)
+        self._codec = zarr_chunks.codec_of(self.name.removeprefix(zarr_chunks.PREFIX), self._settings)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -20,6 +20,7 @@ from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable
 from volumekit.codecs.zfp import TYPES, check_size, zfp_decode, zfp_encode
 from volumekit.errors import CorruptChunkError, MetadataError, UnsupportedError
+from volumekit.model.plain import plain
 
 _HEADER = struct.Struct("<4sBB4IB")
 _MAGIC = b"zfpc"
@@ -128,8 +129,9 @@ def _check_range(chunk: NDArray[Any]) -> None:
         raise UnsupportedError(f"zfp stores {chunk.dtype} beyond {limit - 1} lossless only: leave zfpc_… unset")
 
 
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+def _number(name: str, value: Any) -> float:
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise MetadataError(f"{name} is a number, or -1 for not set; not {value!r}")
     if not math.isfinite(value):
         raise MetadataError(f"{name} is a finite number, not {value!r}")
@@ -137,6 +139,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _truths(value: Any) -> tuple[bool, ...]:
+    value = plain(value)
     truths = tuple(value) if isinstance(value, tuple | list) else ()
     if len(truths) != 4 or not all(isinstance(on, bool) for on in truths) or not any(truths):
         raise MetadataError(f"zfpc_correlated_dims is four truth values (x, y, z, channel), not all false: {value!r}")

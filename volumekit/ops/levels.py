@@ -8,6 +8,7 @@ from typing import Any
 
 from volumekit.errors import OptionError
 from volumekit.formats.precomputed import Precomputed
+from volumekit.model.plain import plain
 from volumekit.ops.downsample import downsample
 from volumekit.volume.places import place_of
 from volumekit.volume.volume import Volume
@@ -43,7 +44,7 @@ def build_levels(
     TargetExistsError
         If a level to be built holds data, and ``overwrite`` is off.
     """
-    volume = Volume(dst)
+    volume, first = Volume(dst), plain(first)
     count = len(volume.levels)
     if isinstance(first, bool) or not isinstance(first, int) or not 1 <= first <= count:
         raise OptionError(

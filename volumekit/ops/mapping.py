@@ -14,6 +14,7 @@ import numpy as np
 from volumekit.errors import OptionError
 from volumekit.formats.stack import Stack
 from volumekit.model.boxes import Boxes
+from volumekit.model.plain import plain
 from volumekit.ops.apart import check_apart
 from volumekit.ops.apply import Apply, Results
 from volumekit.ops.blocks import Halo, block_shape, blocks, unit_of, voxel_bytes
@@ -244,9 +245,10 @@ class _Job:
 
 
 def _count(retries: Any) -> int:
+    retries = plain(retries)
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise OptionError(f"retries is {retries!r}; it is a number, not below zero")
-    return retries
+    return int(retries)
 
 
 def _tell_finished(out: Volume) -> None:

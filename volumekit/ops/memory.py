@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from volumekit.errors import OptionError
+from volumekit.model.plain import plain
 
 _AMOUNT = re.compile(r"\s*(?P<number>\d{1,15}(?:\.\d{1,6})?)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?\s*", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -23,6 +24,7 @@ def parse_amount(amount: str | int) -> int:
     OptionError
         If it is no positive amount.
     """
+    amount = plain(amount)
     if isinstance(amount, int) and not isinstance(amount, bool):
         count = amount
     else:

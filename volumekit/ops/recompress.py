@@ -93,7 +93,7 @@ def recompress(
     for mip in numbers:
         target._check_writable(target.levels[mip])
         check_recompressible(target.array(mip))
-    job = {"task": "recompress", "compress": target.compress, "level": compress_level, "mips": numbers}
+    job = {"task": "recompress", "compress": target.compress, "level": target.compress_level, "mips": numbers}
     store = target.array(numbers[0]).store
     record = find_journal(store, "recompress", job, plan={}, overwrite=overwrite, path=journal)
     if record.finished:

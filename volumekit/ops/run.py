@@ -19,6 +19,7 @@ from volumekit.errors import (
     ShapeError,
     VolumekitError,
 )
+from volumekit.model.plain import plain
 from volumekit.ops.plan import Plan, Stage, Task
 from volumekit.ops.runners import Runner, Stopped, Threads, Work, first_done
 from volumekit.volume.progress import Bar, progress_bar
@@ -47,6 +48,7 @@ def thread_count(jobs: int | None) -> int:
     """
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = plain(jobs)
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise OptionError(f"jobs is {jobs!r}; it is a positive number of threads")
     return jobs

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from typing import Any, Protocol, Self
 
 from volumekit.errors import OptionError
+from volumekit.model.plain import plain
 from volumekit.ops.plan import Plan, Stage, Task
 
 Report = Callable[[int], None]
@@ -158,6 +159,7 @@ class Processes(_Elsewhere):
 
     def __init__(self, count: int) -> None:
         super().__init__()
+        count = plain(count)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise OptionError(f"processes is {count!r}; it is a positive number of processes")
         self._count = count

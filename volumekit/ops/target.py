@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import volumekit
 from volumekit.errors import TargetExistsError, VolumekitError
+from volumekit.model.plain import plain
 from volumekit.model.provenance import Provenance
 from volumekit.storage.base import Store
 from volumekit.volume.places import Place, place_of
@@ -109,7 +110,7 @@ def _check_leftovers(volume: Volume, place: Place, store: Store, keys: Iterable[
 def started(task: str, source: Any, **arguments: Any) -> dict[str, Any]:
     """Return the provenance entry of a job that begins now."""
     method = {"task": task, "program": f"volumekit {volumekit.__version__}", "source": source, **arguments}
-    return {"method": {name: value for name, value in method.items() if value is not None}, "started": _now()}
+    return {"method": {name: plain(value) for name, value in method.items() if value is not None}, "started": _now()}
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from volumekit.errors import DatasetNotFoundError, OptionError, ReadOnlyError, T
 from volumekit.formats.precomputed import Precomputed
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
+from volumekit.model.plain import plain
 from volumekit.ops.apart import check_apart
 from volumekit.ops.options import box_inside
 from volumekit.ops.plan import Plan, Stage, Task, cut
@@ -186,6 +187,7 @@ def mip_numbers(source: Volume, mips: Any) -> list[int]:
     """Return the numbers of mips, by number or voxel size, finest first; None: all."""
     if mips is None:
         return list(source.available_mips)
+    mips = plain(mips)
     return sorted(source.to_mip(mip) for mip in ([mips] if isinstance(mips, int) else mips))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from volumekit.errors import OptionError
+from volumekit.model.plain import plain
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -88,6 +89,7 @@ class Settings:
 
 
 def _value(name: str, value: Any, kind: str) -> Any:
+    value = plain(value)
     if kind.startswith("tuple"):
         words = [value] if isinstance(value, str) else value
         if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from volumekit.errors import OptionError
+from volumekit.model.plain import plain
 
 SLOWEST = 32
 """Bytes per second below which an answer counts as silence."""
@@ -53,7 +54,8 @@ class Retry:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            value = plain(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
             number = isinstance(value, int if field.name == "attempts" else int | float)
             if isinstance(value, bool) or not number or not 0 < value < 1e6:
                 raise OptionError(f"retry: {field.name} is {value!r}; it is a number above zero")

@@ -14,6 +14,7 @@ from volumekit.formats.precomputed import DATA_TYPES, READ_TYPES, create_info
 from volumekit.formats.zarr.create import create_ome_zarr, create_zarr, describe_levels
 from volumekit.formats.zarr.layout import Layout
 from volumekit.formats.zarr.values import NAMES
+from volumekit.model.plain import plain
 from volumekit.model.url import URL
 
 ZARR = ("zarr", "ome-zarr")
@@ -191,7 +192,7 @@ def describe(url: URL, described: Description, *, precomputed: Mapping[str, Any]
     OptionError
         If that cannot be, or an option is of the other format.
     """
-    kind = new_format(url)
+    kind, precomputed, zarr = new_format(url), plain(precomputed), plain(zarr)
     if kind == "precomputed":
         refuse(kind, **zarr)
         return described.info(**precomputed)

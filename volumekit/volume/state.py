@@ -21,6 +21,7 @@ from volumekit.errors import MetadataError, OptionError, ReadOnlyError, ScaleUna
 from volumekit.formats.base import Format
 from volumekit.formats.precomputed import Precomputed
 from volumekit.model.level import Level
+from volumekit.model.plain import plain
 from volumekit.model.url import URL
 from volumekit.storage.base import Store
 from volumekit.storage.headers import cache_control
@@ -49,6 +50,8 @@ class Options:
     at: Mapping[str, int | str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
+        for name in ("compress_level", "parallel", "lru_bytes", "background_color", "cdn_cache"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         _check_level(compression(self.compress), self.compress_level)
         threads(self.parallel)
         cache_control(self.cdn_cache)

@@ -24,6 +24,7 @@ from volumekit.formats.precomputed.sharding import coarser_sharding, scale_shard
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds, each_factor
 from volumekit.model.level import Level
+from volumekit.model.plain import plain
 from volumekit.model.units import exact
 
 
@@ -84,7 +85,7 @@ def coarser_scale(finer: Mapping[str, Any], factor: Sequence[int], **changes: An
     OptionError
         If a factor is not a positive integer.
     """
-    offset = finer.get("voxel_offset", [0, 0, 0])
+    changes, offset = plain(changes), finer.get("voxel_offset", [0, 0, 0])
     end = [a + n for a, n in zip(offset, finer["size"], strict=True)]
     coarse = coarser_bounds(Bbox(offset, end), factor)
     resolution = [float(exact(r) * f) for r, f in zip(finer["resolution"], factor, strict=True)]
@@ -168,6 +169,7 @@ def create_info(
         If the values do not describe a volume, a member is none of its encoding's, or labels would be stored in an
         encoding that changes them.
     """
+    more = plain(more)
     try:
         scale = make_scale(
             key=scale_key(resolution),
@@ -195,7 +197,7 @@ def create_info(
         "num_channels": _number(num_channels),
         "scales": scales,
     }
-    folders = {"mesh": mesh, "skeletons": skeletons, "redirect": redirect}
+    folders = plain({"mesh": mesh, "skeletons": skeletons, "redirect": redirect})
     info |= {name: name if value is True else value for name, value in folders.items() if value}
     if info["data_type"] not in DATA_TYPES:
         alone = "; only CloudVolume reads that" if info["data_type"] in READ_TYPES else ""

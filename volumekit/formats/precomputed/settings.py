@@ -9,6 +9,7 @@ from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import MissingExtraError, OptionError
 from volumekit.formats.precomputed.info import SETTINGS, Info, parse_levels
 from volumekit.model.level import CodecSpec
+from volumekit.model.plain import plain
 from volumekit.model.url import closest
 
 _LEVELS = {"jpeg": "jpeg_quality", "png": "png_level", "jxl": "jxl_quality", "fpzip": "fpzip_precision"}
@@ -42,7 +43,8 @@ def encoding_settings(encoding: str, level: int | None, effort: int | None) -> I
             continue
         if encoding not in names:
             raise OptionError(f"the encoding {encoding} has no {option}; its settings: {_names(encoding)}")
-        settings[names[encoding]] = int(value) if isinstance(value, float) and value.is_integer() else value
+        number = plain(value)
+        settings[names[encoding]] = int(number) if isinstance(number, float) and number.is_integer() else number
     return settings
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from volumekit.errors import MetadataError, OptionError
 from volumekit.model.grid import morton_bits
+from volumekit.model.plain import plain
 from volumekit.model.sharding import SHARDED, ShardingSpec
 
 SHARD_BYTES = 64 << 20
@@ -76,8 +77,8 @@ def create_sharding(
     """
     try:
         grid = [-(-int(n) // int(c)) for n, c in zip(volume_size, chunk_size, strict=True)]
-        chunk = math.prod(int(c) for c in chunk_size) * num_channels * np.dtype(data_type).itemsize
-        inside = max(0, math.floor(math.log2(shard_bytes / chunk)))
+        chunk = math.prod(int(c) for c in chunk_size) * int(num_channels) * np.dtype(data_type).itemsize
+        inside = max(0, math.floor(math.log2(plain(shard_bytes) / chunk)))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise OptionError(f"these values describe no scale to shard: {error}") from error
     total = len(morton_bits(grid))
@@ -106,6 +107,7 @@ def scale_sharding(sharding: bool | Mapping[str, Any], scale: Mapping[str, Any],
     OptionError
         If the mapping makes no sense.
     """
+    sharding = plain(sharding)
     if isinstance(sharding, Mapping):
         return {"sharding": _checked({"@type": SHARDED, **sharding})}
     if not isinstance(sharding, bool):

@@ -1,0 +1,18 @@
+"""Numbers as Python and JSON have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Return a value without NumPy's types, also within mappings, lists and tuples; arrays become lists.
+
+    Anything else is returned as it is.
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(member) for key, member in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain(member) for member in value)
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
