@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import re
+import shutil
 
 import pytest
 
 from tests.serve.client import get
+from volumekit import Volume
 from volumekit.errors import OptionError
 from volumekit.formats import ALIASES, FORMATS
 from volumekit.serve.app import create_app
@@ -54,3 +57,26 @@ def test_formats_that_cannot_be_read_yet(golden, recorded):
             continue
         with pytest.raises(OptionError, match=f"source '{row['name']}': this version cannot read .*'{row['format']}'"):
             create_app([source])
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("tiff", "0-16_0-16_0-8.tiff"), ("zarr", ".zarray"), ("blockfs", "precomputed.blockfs")],
+)
+@pytest.mark.parametrize("told", ["raw", None])
+def test_formats_that_nobody_named(golden, name, found, told):
+    """Their info files are precomputed's: the server would start, and every chunk would be missing."""
+    place = golden / "precomputed_tif/excerpts" / name
+    wrong = f"source 'mine': its info file says .* 1_1_1/{re.escape(found)} is precomputed-tif's format '{name}'"
+    with pytest.raises(OptionError, match=wrong):
+        create_app([Source("mine", str(place), told)])
+    with pytest.raises(OptionError, match=f"source '{name}': its info file"):
+        create_app([Volume(place)])
+
+
+def test_chunks_beside_files_of_another_format(running, golden, tmp_path):
+    """Where chunks are what the info file says, other files do no harm."""
+    shutil.copytree(golden / "precomputed_tif/excerpts/tiff", tmp_path / "mine")
+    chunk = bytes(range(256)) * 16
+    (tmp_path / "mine/1_1_1/0-16_0-16_0-8").write_bytes(chunk)
+    assert get(running(tmp_path / "mine"), "/mine/1_1_1/0-16_0-16_0-8").body == chunk
