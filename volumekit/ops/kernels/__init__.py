@@ -5,7 +5,8 @@ covers ``[floor(min / f), ceil(max / f))`` along every axis, and a partial cell,
 voxels it has.
 
 Compiled kernels are used where numba is installed, NumPy elsewhere; both give the same bits, and the bits of
-TensorStore's ``downsample`` driver for the methods it has (see `downsample` for what that means for floats).
+TensorStore's ``downsample`` driver for the methods it has (see `downsample` for what that means for floats, of which
+it adds any number in their own type).
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def downsample(
         One of `METHODS`:
 
         ``mean``
-            Integers: the exact sum, divided and rounded half to even. Floats: summed in their own type
-            (float16 in float32) in memory order, then divided; NaN propagates.
+            Integers: the exact sum, divided and rounded half to even. Floats: summed in memory order, in their own
+            type (float16 in float32), in cells of more than eight voxels in float64, then divided; NaN propagates.
         ``mode``
             The most frequent value; among equally frequent ones the smallest.
         ``median``

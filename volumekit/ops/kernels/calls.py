@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from volumekit.ops.kernels import jit, jit_sparse, plain
-from volumekit.ops.kernels.layout import Four, Task
+from volumekit.ops.kernels.layout import Four, Task, sum_type
 
 _PAIRS = ((2, 2, 1, 1), (2, 2, 2, 1))
 """Cells with kernels of their own."""
@@ -64,7 +64,7 @@ def _flip(dtype: np.dtype[Any]) -> Any:
 def _mean(task: Task) -> None:
     dtype, n, count = task.source.dtype, task.target.shape[0], math.prod(task.step)
     if dtype.kind == "f":
-        return _call(jit.mean_float, task, np.empty(n, dtype))
+        return _call(jit.mean_float, task, np.empty(n, sum_type(dtype, count)))
     if dtype.itemsize == 8:
         return _call(jit.mean_64, task, np.empty(2 * n, np.uint64), _flip(dtype))
     fits = count <= 1 << 8 * dtype.itemsize
@@ -91,7 +91,8 @@ def _ranked(task: Task, *, mode: bool) -> None:
 def _sparse_mean(task: Task) -> None:
     dtype, n = task.source.dtype, task.target.shape[0]
     if dtype.kind == "f":
-        return _call(jit_sparse.mean_float, task, np.empty(n, dtype), np.empty(n, dtype))
+        wide = sum_type(dtype, math.prod(task.step))
+        return _call(jit_sparse.mean_float, task, np.empty(n, wide), np.empty(n, wide))
     if dtype.itemsize == 8:
         return _call(jit_sparse.mean_64, task, np.empty(3 * n, np.uint64), _flip(dtype))
     if task.step in _PAIRS:

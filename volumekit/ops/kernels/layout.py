@@ -16,6 +16,9 @@ from volumekit.errors import CastError, OptionError, ShapeError, UnsupportedErro
 Four = tuple[int, int, int, int]
 T = TypeVar("T")
 
+FEW = 8
+"""Voxels of a cell, floats, that are summed in their own type; more are summed in float64, as sums of float32 drift."""
+
 
 class Segment(NamedTuple):
     """Equal neighbouring cells along one axis.
@@ -54,6 +57,11 @@ class Task(NamedTuple):
     source: NDArray[Any]
     target: NDArray[Any]
     step: Four
+
+
+def sum_type(dtype: np.dtype[Any], count: int) -> np.dtype[Any]:
+    """Return the type in which the floats of a cell of so many voxels are summed."""
+    return dtype if count <= FEW else np.dtype(np.float64)
 
 
 def whole(values: Sequence[int], name: str) -> tuple[int, int, int]:

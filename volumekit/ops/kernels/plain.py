@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from volumekit.ops.kernels.layout import Task, split
+from volumekit.ops.kernels.layout import Task, split, sum_type
 
 _BATCH = 1 << 18
 """Voxels gathered at once: about what stays in the second-level cache."""
@@ -52,9 +52,8 @@ def _kernel(reduce: Callable[[Cells], NDArray[Any]]) -> Callable[[Task], None]:
 def _mean(cells: Cells) -> NDArray[Any]:
     count = cells.shape[1]
     if cells.dtype.kind == "f":
-        # accumulate adds strictly one after the other, sum does not; + 0 because a sum starts at +0.
-        total = np.add.accumulate(cells, axis=1)[:, -1] + cells.dtype.type(0)
-        return np.asarray(total / cells.dtype.type(count))
+        total = _total(cells)
+        return np.asarray(total / total.dtype.type(count))
     if cells.itemsize == 8:
         return _mean_wide(cells, np.asarray(count))
     total = cells.sum(axis=1, dtype=np.int64)
@@ -65,12 +64,18 @@ def _mean(cells: Cells) -> NDArray[Any]:
 def _sparse_mean(cells: Cells) -> NDArray[Any]:
     count = np.maximum(np.count_nonzero(cells, axis=1), 1)
     if cells.dtype.kind == "f":
-        total = np.add.accumulate(cells, axis=1)[:, -1] + cells.dtype.type(0)
-        return np.asarray(total / count.astype(cells.dtype))
+        total = _total(cells)
+        return np.asarray(total / count.astype(total.dtype))
     if cells.itemsize == 8:
         return _mean_wide(cells, count)
     quotient, rest = np.divmod(cells.sum(axis=1, dtype=np.int64), count)
     return _half_even(quotient, rest, count)
+
+
+def _total(cells: Cells) -> NDArray[Any]:
+    """Add floats strictly one after the other, which ``sum`` does not; + 0 because a sum starts at +0."""
+    wide = sum_type(cells.dtype, cells.shape[1])
+    return np.asarray(np.add.accumulate(cells, axis=1, dtype=wide)[:, -1] + wide.type(0))
 
 
 def _mean_wide(cells: Cells, count: NDArray[Any]) -> NDArray[Any]:
