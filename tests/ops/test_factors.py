@@ -1,15 +1,18 @@
 """Factors from level to level: the same, one by one, or chosen from the voxel size."""
 
+import json
 import tracemalloc
 
 import numpy as np
 import pytest
+import tifffile
 
 import volumekit
 from volumekit import Volume
 from volumekit.cli.main import run
 from volumekit.errors import OptionError
-from volumekit.ops.factors import check_factor, steps
+from volumekit.model.bbox import Bbox
+from volumekit.ops.factors import check_factor, shrinking, steps
 from volumekit.ops.kernels import downsample
 
 ARRAY = np.random.default_rng(0).integers(0, 255, (40, 37, 23, 1)).astype(np.uint8)
@@ -125,3 +128,59 @@ def test_cells_much_larger_than_the_volume_take_no_more_memory_than_it(tmp_path)
         tracemalloc.stop()
     assert Volume(made.cloudpath, 1)[:].ravel().tolist() == [round(voxels.mean())]
     assert peak < 100 << 20, "not a gigabyte for a cell"
+
+
+@pytest.mark.parametrize(
+    ("ladder", "bounds", "made"),
+    [
+        ([(2, 2, 2)] * 9, ((0, 0, 0), (40, 37, 23)), 6),
+        ([(2, 2, 1)] * 9, ((0, 0, 0), (4, 4, 23)), 2),
+        ([(2, 2, 2)] * 9, ((3, 0, 0), (5, 1, 1)), 3),  # of two voxels again before it is one
+        ([(2, 2, 2)] * 9, ((-1, 0, 0), (1, 1, 1)), 0),  # two for ever, on both sides of 0
+        ([(2, 2, 2)] * 2, ((0, 0, 0), (40, 37, 23)), 2),
+        ([(1, 1, 2), (2, 1, 1), (2, 2, 2)], ((0, 0, 0), (1, 1, 9)), 3),
+        ([], ((0, 0, 0), (1, 1, 1)), 0),
+    ],
+)
+def test_ladders_end_where_nothing_shrinks(ladder, bounds, made, caplog):
+    assert shrinking(ladder, Bbox(*bounds)) == ladder[:made]
+    assert ("nothing shrinks" in caplog.text) == (made < len(ladder))
+
+
+@pytest.mark.parametrize("name", ["v", "v.zarr", "v.n5"])
+def test_levels_that_would_be_the_same(tmp_path, caplog, name):
+    """Asked for more levels than there can be, those that there can be are made; that is said, and done once."""
+    place = tmp_path / name
+    for _ in range(2):
+        assert run(["convert", str(stack(tmp_path)), str(place), "--mips", "30", "--quiet"]) == 0
+        assert "5 of 30 coarser levels are made: beyond 1x1x1 voxels nothing shrinks" in caplog.text
+        caplog.clear()
+    volume = Volume(place)
+    assert [level.shape[0] for level in volume.levels] == [20, 10, 5, 3, 2, 1]
+    assert volume.provenance.processing[-1]["method"]["mips"] == 5
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    assert volumekit.downsample(place, mips=3).levels == volume.levels
+    assert "0 of 3 coarser levels" in caplog.text
+    assert "nothing" in str(volumekit.downsample(place, mips=3, dry_run=True))
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+def test_levels_that_would_be_the_same_are_not_estimated(tmp_path, capsys):
+    """A dry run tells of the levels that would be made; levels are added up to the last one that shrinks."""
+    given = ["convert", str(stack(tmp_path)), str(tmp_path / "v"), "--dry-run", "--json", "--quiet", "--mips"]
+    assert run([*given, "30"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [level["shape"][0] for level in told["levels"]] == [20, 10, 5, 3, 2, 1]
+    volumekit.convert(np.zeros((20, 18, 8), np.uint8), tmp_path / "w", mips=1)
+    assert run(["downsample", str(tmp_path / "w"), "--mips", "30", "--quiet"]) == 0
+    assert [level.shape[0] for level in Volume(tmp_path / "w").levels] == [20, 10, 5, 3, 2, 1]
+
+
+def stack(folder):
+    """Write a small image stack once."""
+    place = folder / "images"
+    if not place.exists():
+        place.mkdir()
+        for z in range(8):
+            tifffile.imwrite(place / f"{z}.tif", np.full((18, 20), z, np.uint8))
+    return place

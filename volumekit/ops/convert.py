@@ -16,7 +16,7 @@ from volumekit.ops.apart import check_apart
 from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
 from volumekit.ops.changed import Change
 from volumekit.ops.estimate import Estimate, estimate
-from volumekit.ops.factors import check_factor, steps
+from volumekit.ops.factors import check_factor, shrinking, steps
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
@@ -118,7 +118,7 @@ def convert(
         but ``box`` are about the result. The source is read in slabs across the new z: of an image stack that may
         take every image for each of them.
     mips : int
-        How many levels below the full one.
+        How many levels below the full one; fewer are made where levels do not become smaller any more.
     factor : sequence of int, sequence of those, or str
         From each level to the next, (x, y, z), or how to choose that from the voxel size; see `downsample`.
     method : {"mean", "mode", "median", "nearest", "min", "max", "gaussian", "sparse_mean", "sparse_mode"}, optional
@@ -242,7 +242,8 @@ def convert(
     share = check_share(verify, volume)
     method = choose_method(method, layer_type, sparse=sparse)
     size = _voxel_size(voxel_size, unit, volume, change)
-    ladder = steps(factor, count, size)
+    ladder = shrinking(steps(factor, count, size), part - part.minpt + low)
+    count = len(ladder)
     described = Description(
         size=part.size().tolist(),
         offset=low,

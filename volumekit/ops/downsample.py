@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from volumekit.errors import OptionError, ReadOnlyError
 from volumekit.ops.build import Build, choose_method, plan_levels
 from volumekit.ops.estimate import Estimate, estimate
-from volumekit.ops.factors import check_factor, steps
+from volumekit.ops.factors import check_factor, shrinking, steps
 from volumekit.ops.growth import can_grow, grow
 from volumekit.ops.inputs import VolumeInput
 from volumekit.ops.memory import parse_amount
@@ -62,7 +62,7 @@ def downsample(
         of flat voxels only the short axes are halved until they are about cubes, then all; ``"anisotropic"``: all are,
         so that voxels keep their shape; ``"constant-z"``: x and y are.
     mips : int
-        How many levels to add.
+        How many levels to add; fewer are where levels do not become smaller any more.
     method : str, optional
         As for `convert`.
     sparse : bool
@@ -121,7 +121,9 @@ def downsample(
         log.warning("%s has these levels already: nothing is left to do; mip= adds others", volume.cloudpath)
         return volume
     first = record.plan.get("mip", _coarsest(volume) if mip is None else volume.to_mip(mip))
-    ladder = steps(factor, count, volume.levels[first].resolution)
+    ladder = shrinking(steps(factor, count, volume.levels[first].resolution), volume.levels[first].bounds)
+    if not ladder:
+        return Estimate.nothing(volume.cloudpath) if dry_run else volume
     grown = grow(volume, first, ladder, method=method, overwrite=overwrite or record.saved)
     opened, level = volume.array(first).options, volume.levels[first]
     if level.locked:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from volumekit.errors import OptionError
+from volumekit.model.bbox import Bbox
+from volumekit.model.grid import coarser_bounds
 from volumekit.model.units import exact
 from volumekit.ops.options import three_integers
 from volumekit.ops.pyramid import Factor
@@ -18,6 +22,8 @@ MOST = 1024
 """Of a factor along an axis: cells of more voxels are a slip of the pen, and no mean of them is worth having."""
 
 _HALF: Factor = (2, 2, 2)
+
+log = logging.getLogger(__name__)
 
 
 def check_factor(factor: Any, mips: int) -> Any:
@@ -76,6 +82,25 @@ def steps(factor: Any, mips: int, resolution: Sequence[float]) -> list[Factor]:
         return [(x, y, z) for x, y, z in factor]
     x, y, z = factor
     return [(x, y, z)] * mips
+
+
+def shrinking(ladder: Sequence[Factor], bounds: Bbox) -> list[Factor]:
+    """Return the steps to the levels that are worth making: as far as levels become smaller; tell of the others.
+
+    Parameters
+    ----------
+    ladder : sequence of tuple of int
+        From each level to the next, (x, y, z).
+    bounds : Bbox
+        Voxels of the level before them.
+    """
+    shapes = [box.size().tolist() for box in accumulate(ladder, coarser_bounds, initial=bounds)]
+    smaller = [n for n, (finer, coarser) in enumerate(pairwise(shapes), 1) if finer != coarser]
+    count = max(smaller, default=0)
+    if count < len(ladder):
+        last = "x".join(map(str, shapes[count]))
+        log.warning("%d of %d coarser levels are made: beyond %s voxels nothing shrinks", count, len(ladder), last)
+    return list(ladder[:count])
 
 
 def _isotropic(mips: int, resolution: Sequence[float]) -> list[Factor]:
