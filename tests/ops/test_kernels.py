@@ -240,6 +240,7 @@ def test_sums_of_many_floats_do_not_drift(name, method, dtype):
         assert downsample(array, (1024, 64, 20), method=method).item() == expected
         assert downsample(few, (1024, 2, 1), method=method).item() == array[0, 0, 1]
 
+
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("method", EXACT)
 def test_views_give_the_bits_of_copies(name, method):

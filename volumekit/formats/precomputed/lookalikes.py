@@ -1,7 +1,7 @@
 """Datasets whose info file is precomputed's and whose chunks are not: what precomputed-tif writes.
 
-Source: https://github.com/chunglabmit/precomputed-tif. Of each of its formats but ``ngff`` the info file says raw chunks,
-and only its own server reads them.
+Source: https://github.com/chunglabmit/precomputed-tif. Of its formats all but ``ngff`` have an info file that says raw
+chunks, and only its own server reads them.
 """
 
 from __future__ import annotations
