@@ -319,7 +319,7 @@ def test_compressed_chunks(tmp_path):
         ({"memory": "a lot"}, OptionError, "memory"),
         ({"memory": "10MB"}, OptionError, "memory of 10 MB is too little"),
         ({"jobs": 0}, OptionError, "jobs"),
-        ({"offset": (2**63, 0, 0)}, OptionError, "voxel_offset"),
+        ({"offset": (2**63, 0, 0)}, OptionError, "coordinates .* are beyond"),
         ({"offset": (0.5, 0, 0)}, OptionError, "offset"),
         ({"compress": "rar"}, OptionError, "compress"),
         ({"box": "all"}, OptionError, "chunk name"),
