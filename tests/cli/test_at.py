@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import zarr
 
+from benchmarks.campaigns.kill_jobs import objects
 from volumekit import Volume, convert
 from volumekit.cli.main import run
 from volumekit.errors import OptionError
+from volumekit.ops.kernels import downsample as reduced
 from volumekit.volume.create import MADE
 
 
@@ -18,17 +20,20 @@ def call(*args):
     return run([str(arg) for arg in args])
 
 
-@pytest.fixture
-def film(tmp_path):
-    """Three points in time, with labels of other voxels."""
-    path = tmp_path / "film.zarr"
+def write_film(path, data, *, together=1):
+    """Write points in time, of which ``together`` share a chunk; each voxel (x, y, z, t)."""
     group = zarr.open_group(path, mode="w")
-    data = np.random.default_rng(0).integers(1, 99, (3, 6, 7, 8), dtype=np.uint8)
-    group.create_array("0", data=data, chunks=(1, 6, 7, 8))
+    group.create_array("0", data=np.ascontiguousarray(data.T), chunks=(together, 6, 7, 8))
     axes = [{"name": "t", "type": "time"}, *({"name": name, "type": "space"} for name in "zyx")]
     datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 4, 4, 4]}]}]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    return path, data.T
+    return path, data
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Three points in time, with labels of other voxels."""
+    return write_film(tmp_path / "film.zarr", np.random.default_rng(0).integers(1, 99, (8, 7, 6, 3), dtype=np.uint8))
 
 
 @pytest.fixture
@@ -95,6 +100,74 @@ def test_transfer(film, tmp_path):
     convert(film[1][..., 0], out, voxel_size=(4, 4, 4), progress=False)
     assert call("transfer", film[0], out, "--at", "t=2", "--quiet", "--overwrite") == 0
     np.testing.assert_array_equal(Volume(out)[..., 0], film[1][..., 2])
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+@pytest.mark.parametrize("source_together", [1, 3])
+def test_transfer_from_one_position_to_another(film, tmp_path, capsys, together, source_together):
+    """The others stay as they are; the first is never taken for the one that was meant."""
+    path, data = write_film(tmp_path / "source.zarr", film[1], together=source_together)
+    before = data[..., ::-1] + np.uint8(100)
+    target, _ = write_film(tmp_path / "target.zarr", before, together=together)
+    for given in ([], ["--at", "t=2"], ["--dst-at", "t=1"]):
+        assert call("transfer", path, target, *given, "--quiet", "--overwrite") == 2
+        told = capsys.readouterr().err
+        assert f"the {'target' if '--at' in given else 'source'} has 3 positions of t" in told
+        assert ("or --dst-at t=" in told) == ("--at" in given)
+    assert call("transfer", path, target, "--at", "t=2", "--dst-at", "t=1", "--quiet") == 1, "there is something"
+    assert not (target / ".volumekit").exists()
+    places = ["--at", "t=2", "--dst-at", "t=1", "--quiet"]
+    assert call("transfer", path, target, *places, "--overwrite") == 0
+    for t in (0, 2):
+        np.testing.assert_array_equal(Volume(target, at={"t": t})[..., 0], before[..., t])
+    np.testing.assert_array_equal(Volume(target, at={"t": 1})[..., 0], data[..., 2])
+    assert call("verify", path, target, *places) == 0
+    assert call("verify", path, target, "--at", "t=2", "--dst-at", "t=0", "--quiet") == 1
+
+
+def test_verify_tells_of_what_it_leaves_out(film, caplog):
+    assert call("verify", film[0], film[0], "--quiet") == 0
+    assert caplog.text.count("of 3 positions of t the first is compared; at= (--at) chooses another") == 2
+
+
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize("where", [["--processes", 2], ["--dask", "local"]])
+def test_elsewhere(film, tmp_path, where, together):
+    """In other processes, and on a cluster, the same position is worked on as in threads: the same bytes."""
+    path, data = write_film(tmp_path / "source.zarr", film[1], together=together)
+    made = {}
+    for name, how in (("threads", []), ("elsewhere", where)):
+        folder = tmp_path / name
+        blank, _ = write_film(folder / "film.zarr", np.zeros_like(data), together=together)
+        how = [*how, "--quiet"]
+        assert call("convert", path, folder / "v", "--at", "t=1", "--chunk-size", 4, "--mips", 1, *how) == 0
+        assert call("transfer", path, blank, "--at", "t=1", "--dst-at", "t=2", "--overwrite", *how) == 0
+        assert call("downsample", blank, "--at", "t=1", "--mips", 2, *how) == 0
+        assert call("verify", path, folder / "v", "--at", "t=1", *how) == 0
+        assert call("verify", path, folder / "v", "--at", "t=2", *how) == 1
+        assert call("verify", path, blank, "--at", "t=1", "--dst-at", "t=2", *how) == 0
+        made[name] = {
+            key: data for key, data in objects(folder).items() if key != "film.zarr/zarr.json"
+        }  # has the time
+    assert made["elsewhere"] == made["threads"]
+    np.testing.assert_array_equal(Volume(tmp_path / "elsewhere/v")[..., 0], data[..., 1])
+    for t in range(3):
+        expected = data[..., 1] if t == 2 else np.zeros_like(data[..., 0])
+        for mip in range(3):
+            np.testing.assert_array_equal(
+                Volume(tmp_path / "elsewhere/film.zarr", mip=mip, at={"t": t})[..., 0], expected
+            )
+            expected = reduced(expected, (2, 2, 2), method="mean")
+
+
+def test_levels_of_a_part(labelled, capsys):
+    """Labels get their own levels; the image beside them stays as it is."""
+    path, cells = labelled
+    assert call("downsample", path, "--at", "label=cells", "--quiet") == 0
+    assert "levels 8x7x6, 4x4x3" in capsys.readouterr().out
+    assert len(Volume(path).levels) == 1
+    made = Volume(path, mip=1, at={"label": "cells"})
+    np.testing.assert_array_equal(made[..., 0], reduced(cells, (2, 2, 2), method="mode"))
 
 
 def test_several_together(film, monkeypatch):

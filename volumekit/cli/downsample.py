@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumekit.cli.options import check_json, cluster, estimating, reducing, show, watched, working
+from volumekit.cli.options import check_json, cluster, estimating, placed, reducing, show, watched, working
 from volumekit.cli.types import COMPRESSION
 
 
@@ -15,17 +15,20 @@ from volumekit.cli.types import COMPRESSION
 @click.option("--mips", type=click.IntRange(1, 32), default=1, show_default=True, help="How many levels to add.")
 @click.option("--mip", type=int, help="Level to start from; default: the coarsest that holds data.")
 @reducing
+@placed("Part of the dataset; of further axes all positions get the levels, whichever is named")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
 @estimating
 @working
-def command(url: str, *, progress: bool | None, dask: str | None, as_json: bool, **how: Any) -> None:
+def command(url: str, *, at: Any, progress: bool | None, dask: str | None, as_json: bool, **how: Any) -> None:
     """Add coarser levels to a volume."""
     from volumekit.ops.downsample import downsample
+    from volumekit.volume.volume import Volume
 
     check_json(as_json=as_json, dry_run=how["dry_run"])
+    chosen = url if at is None else Volume(url, at=at)
     with cluster(dask) as client:
-        volume = downsample(url, progress=watched(progress), client=client, **how)
+        volume = downsample(chosen, progress=watched(progress), client=client, **how)
     if how["dry_run"]:
         show(volume, as_json=as_json)
         return

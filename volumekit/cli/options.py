@@ -124,10 +124,10 @@ def boxed(text: str) -> Callable[[F], F]:
     return add
 
 
-def placed(text: str) -> Callable[[F], F]:
+def placed(text: str, option: str = "--at") -> Callable[[F], F]:
     """Add ``--at``; the command gets ``at``, as `Volume` takes it: None where it was not given."""
     help_text = f"{text}: t=3, label=cells, well=A/2; may be repeated."
-    return click.option("--at", type=AT, multiple=True, callback=_merge, help=help_text)
+    return click.option(option, type=AT, multiple=True, callback=_merge, help=help_text)
 
 
 def _merge(ctx: click.Context, param: click.Parameter, given: Sequence[dict[str, int | str]]) -> Any:

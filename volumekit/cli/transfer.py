@@ -16,6 +16,7 @@ from volumekit.cli.types import COMPRESSION, box_of
 @click.option("--mip", "mips", type=int, multiple=True, help="Which level, more than once for several; default: all.")
 @boxed("Half-open, in voxels of the finest of these levels; default: all.")
 @placed("Position on a further axis, or part of the dataset SRC")
+@placed("The same of an existing DST", "--dst-at")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: as in SRC.")
 @click.option("--jobs", type=click.IntRange(1), help="Threads; default: one per core.")
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
@@ -32,6 +33,7 @@ def command(
     mips: tuple[int, ...],
     box: Any,
     at: Any,
+    dst_at: Any,
     progress: bool | None,
     dask: str | None,
     as_json: bool,
@@ -48,8 +50,11 @@ def command(
     check_json(as_json=as_json, dry_run=how["dry_run"])
     source = Volume(src, at=at)
     chosen = box_of(box, source.mip_bounds(min(mips, default=0)))
+    place = dst if dst_at is None else Volume(dst, at=dst_at)
     with cluster(dask) as client:
-        target = transfer(source, dst, mips=mips or None, box=chosen, client=client, progress=watched(progress), **how)
+        target = transfer(
+            source, place, mips=mips or None, box=chosen, client=client, progress=watched(progress), **how
+        )
     if how["dry_run"]:
         show(target, as_json=as_json)
         return

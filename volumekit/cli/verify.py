@@ -16,6 +16,7 @@ from volumekit.cli.types import AMOUNT, box_of
 @click.option("--mip", type=int, default=0, show_default=True, help="Level of SRC.")
 @boxed("Half-open, in voxels of the level; default: all of it.")
 @placed("Position on a further axis, or part of the dataset SRC")
+@placed("The same of DST", "--dst-at")
 @click.option("--sample", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Share of boxes to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the sample.")
 @click.option("--tolerance", type=float, default=0.0, help="By how much values may differ.")
@@ -34,6 +35,7 @@ def command(
     mip: int,
     box: Any,
     at: Any,
+    dst_at: Any,
     as_json: bool,
     progress: bool | None,
     dask: str | None,
@@ -45,7 +47,8 @@ def command(
 
     source = Volume(src, at=at)
     chosen = box_of(box, source.mip_bounds(mip))
+    other = dst if dst_at is None else Volume(dst, at=dst_at)
     with cluster(dask) as client:
-        found = verify(source, dst, mip=mip, box=chosen, progress=watched(progress), client=client, **how)
+        found = verify(source, other, mip=mip, box=chosen, progress=watched(progress), client=client, **how)
     show(found, as_json=as_json)
     return 0 if found else 1

@@ -56,7 +56,7 @@ def downsample(
     Parameters
     ----------
     vol : Volume, str or os.PathLike
-        The volume.
+        The volume. Where it has further axes, all their positions get the new levels, not only the one it is opened at.
     factor : sequence of int, sequence of those, or str
         From each level to the next, (x, y, z), to 1024; one for each level; or a way to choose them: ``"isotropic"``:
         of flat voxels only the short axes are halved until they are about cubes, then all; ``"anisotropic"``: all are,

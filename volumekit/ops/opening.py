@@ -10,6 +10,7 @@ import numpy as np
 from volumekit.engine.planes import check_planes, reads_planes
 from volumekit.errors import MissingChunkError, OptionError
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput
+from volumekit.ops.positions import tell_first
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -63,9 +64,5 @@ def tell_assumed(volume: Volume | None, voxel_size: Any) -> None:
     """Warn of what is assumed because neither the source nor the caller says it."""
     if voxel_size is None and (volume is None or volume.cloudpath.startswith("stack:")):
         log.warning("the source does not say how large its voxels are: 1 x 1 x 1 nm is assumed; give voxel_size")
-    at = None if volume is None else volume.at
-    for axis in () if volume is None else volume.axes:
-        if axis.position is not None and axis.extent > 1 and axis.name not in (at or {}):
-            log.warning(
-                "of %d positions of %s the first is converted; at= (--at) chooses another", axis.extent, axis.name
-            )
+    if volume is not None:
+        tell_first(volume, "converted")

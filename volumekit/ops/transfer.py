@@ -19,6 +19,7 @@ from volumekit.model.plain import plain
 from volumekit.ops.apart import check_apart
 from volumekit.ops.options import box_inside
 from volumekit.ops.plan import Plan, Stage, Task, cut
+from volumekit.ops.positions import check_chosen
 from volumekit.ops.resume import find_journal, fingerprint, last_journal
 from volumekit.ops.run import run, thread_count
 from volumekit.ops.runners import Report, choose_runner
@@ -65,7 +66,8 @@ def transfer(
     dst : Volume, str or os.PathLike
         The target: an existing volume of the same extent, or a new place, which becomes one like the source, with the
         levels that are transferred. A `Volume` has its own options, credentials among them; its current mip does not
-        matter, and its info is committed at the end if there is none stored.
+        matter, and its info is committed at the end if there is none stored. Of source and target with further axes one
+        position each, chosen by ``at`` of `Volume`, is transferred by a call.
     box : Bbox or slices, optional
         Half-open, in voxels of the finest mip that is transferred. Chunks that it holds in part are merged. A new
         volume has the extent of the source all the same, so that other boxes can follow; elsewhere nothing is stored.
@@ -94,7 +96,7 @@ def transfer(
     Raises
     ------
     OptionError
-        If source and target are the same place, or of different extent.
+        If source and target are the same place, or of different extent, or no position was chosen of a further axis.
     TargetExistsError
         If the target holds chunks from elsewhere, or a transfer with other parameters was cut off there, and
         ``overwrite`` is off.
@@ -112,6 +114,7 @@ def transfer(
     how: dict[str, Any] = {"parallel": threads, "non_aligned_writes": True, "fill_missing": True}
     how |= {"compress": compress} if compress is not None else {}
     target, is_new = (_given(dst, how), False) if isinstance(dst, Volume) else _target(source, url, numbers, how)
+    check_chosen(source, target)
     last = last_journal(target.array(0).store, "transfer", path=journal)
     ours = is_new or _is_ours(last, source)
     described = is_new or (ours and _describe(target, source, numbers)) or not listed(target)
@@ -120,6 +123,7 @@ def transfer(
         "task": "transfer",
         "source": source.cloudpath,
         **({"at": dict(source.at)} if source.at else {}),
+        **({"dst_at": dict(target.at)} if target.at else {}),
         "box": [*part.minpt.tolist(), *part.maxpt.tolist()],
         "mips": numbers,
         "compress": compress,

@@ -18,6 +18,7 @@ from volumekit.ops.ladder import PROGRAM_BYTES
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import box_inside
 from volumekit.ops.plan import Plan, Stage, Task
+from volumekit.ops.positions import tell_first
 from volumekit.ops.run import run, thread_count
 from volumekit.ops.runners import Report, choose_runner
 from volumekit.ops.verification import Verification
@@ -84,6 +85,8 @@ def verify(
         If something cannot be read.
     """
     one, two = (v if isinstance(v, Volume) else Volume(v) for v in (src, dst))
+    for volume in (one, two):
+        tell_first(volume, "compared")
     number = one.to_mip(mip)
     other = _other(one, number, two)
     part = box_inside(box, one.levels[number].bounds)
