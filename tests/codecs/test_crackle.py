@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from volumekit.codecs.crackle import Crackle
+from volumekit.codecs.crackle_checksums import checksum, checksum_of_zeros, power_sums
 from volumekit.errors import CorruptChunkError
 from volumekit.testing.codecs import CodecConformance
 
@@ -121,6 +122,50 @@ def test_planes_that_are_not_asked_for_are_not_decoded():
     np.testing.assert_array_equal(out, chunk[:, :, :4])
     with pytest.raises(CorruptChunkError, match="plane 4"):
         Crackle().fill(bytes(data), SHAPE, out, (*np.s_[:, :, 1:5], slice(None)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (70, 3), (200, 190)])
+def test_checksums_are_those_of_all_voxels(size):
+    random, voxels = np.random.default_rng(size[0]), size[0] * size[1]
+    for count in {1, min(2, voxels), min(voxels, 300), voxels}:
+        components = np.sort(random.integers(0, count, voxels)).astype("<u4")
+        components = random.permutation(components) if count % 2 else components
+        weights, sums = np.zeros(count, np.uint32), power_sums(voxels)
+        ends = [*(np.flatnonzero(np.diff(components)) + 1).tolist(), voxels]
+        for start, end in zip([0, *ends], ends, strict=False):
+            weights[components[start]] ^= sums[voxels - start] ^ sums[voxels - end]
+        found = checksum_of_zeros(voxels) ^ int(checksum(weights, count))
+        assert found == google_crc32c.value(components.tobytes())
+
+
+@pytest.mark.parametrize("bit", range(32))
+def test_every_bit_of_a_checksum_counts(bit):
+    data = bytearray(stream(cells()))
+    data[-8 + bit // 8] ^= 1 << bit % 8
+    with pytest.raises(CorruptChunkError, match="plane 7 of the crackle stream has a wrong checksum"):
+        Crackle().decode(bytes(data), SHAPE, U4)
+
+
+def test_every_way_that_voxels_lie_in_memory():
+    chunk = cells()
+    data, large = stream(chunk), np.zeros((50, 40, 30, 2), U4)
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        for inside in (np.s_[:, :, :, :], np.s_[3:19:4, 2:14:5, 1:8:3, :], np.s_[20:, 13:, 8:, :]):
+            out = large.transpose(*order, 3)[: SHAPE[0], : SHAPE[1], : SHAPE[2], 1:][inside]
+            for view in (out, out[::-1]):
+                large[...] = 9
+                wanted = tuple(slice(*part.indices(n)) for part, n in zip(inside, SHAPE, strict=True))
+                done = Crackle().fill(data, SHAPE, view, wanted)
+                assert done == all(step > 0 for step in view.strides)
+                np.testing.assert_array_equal(view, chunk[wanted] if done else 9)
+                view[...] = 9
+                assert (large == 9).all()
+
+
+def test_voxels_between_others_are_told_to_be_elsewhere():
+    pairs = np.zeros(SHAPE[:3][::-1], [("label", U4), ("note", "u1", 3)])
+    out = pairs["label"].T[..., np.newaxis]
+    assert not Crackle().fill(stream(cells()), SHAPE, out, (slice(None),) * 4)
 
 
 def test_remapped_labels():

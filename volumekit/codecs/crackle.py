@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from volumekit.codecs import crackle_decoder
 from volumekit.codecs.base import Codec
 from volumekit.codecs.checks import check_readable, storable
+from volumekit.codecs.crackle_walks import is_regular
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Crackle(Codec):
     def fill(self, data: bytes, shape: tuple[int, int, int, int], out: NDArray[Any], inside: tuple[slice, ...]) -> bool:
         """See `Codec.fill`; planes of which no voxel is asked for are not decoded."""
         check_readable(self, shape, out.dtype)
-        if not (out.dtype.isnative and out.flags.aligned and out.flags.writeable):
+        if not (out.dtype.isnative and out.flags.aligned and out.flags.writeable and is_regular(out[..., 0])):
             return False
         crackle_decoder.decode(data, shape[:3], out[..., 0], inside[:3])
         return True

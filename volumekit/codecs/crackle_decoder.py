@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs.crackle_stream import FLAT, PINS, Reader, Stream, byte_width, read_stream
-from volumekit.codecs.crackle_walks import find_components
-from volumekit.compiled import kernel
+from volumekit.codecs.crackle_walks import decode_planes
 from volumekit.errors import CorruptChunkError
 
 
@@ -50,7 +49,7 @@ def decode(data: bytes, shape: tuple[int, ...], out: NDArray[Any], inside: tuple
     shape : tuple of int
         (x, y, z) of the chunk.
     out : numpy.ndarray
-        (x, y, z), an unsigned type, any strides; filled.
+        (x, y, z), an unsigned type, regular as `is_regular` tells; filled.
     inside : tuple of slice
         Which voxels of the chunk, (x, y, z), with positive steps.
 
@@ -65,7 +64,7 @@ def decode(data: bytes, shape: tuple[int, ...], out: NDArray[Any], inside: tuple
         out[...] = labels.distinct[0]
         return
     x, y, z = inside
-    _paint(stream, labels, np.arange(shape[2])[z], out.T, (slice(None), y, x))
+    _paint(stream, labels, np.arange(shape[2])[z], out.T, (y, x))
 
 
 def labels(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -101,20 +100,26 @@ def _planes_of(label: int, labels: _Labels, shape: tuple[int, int, int]) -> NDAr
 
 
 def _paint(
-    stream: Stream, labels: _Labels, planes: NDArray[np.int64], out: NDArray[Any], inside: tuple[slice, ...] = ()
-) -> None:
-    """Decode planes, or those of their voxels that are ``inside``, into (plane, y, x)."""
-    components, counts = find_components(stream, planes)
-    if (counts != np.diff(labels.starts)[planes]).any():
-        raise CorruptChunkError("the crackle stream has more or fewer components than labels")
-    each = labels.each
-    if labels.pins:
-        each = each.copy()
-        places = {z: n for n, z in enumerate(planes.tolist())}
-        for label, firsts, depths in labels.pins:
-            _pin(label, firsts, depths, places, components, labels.starts, each)
-    cut = components.reshape(-1, stream.shape[1], stream.shape[0])[inside]
-    _look_up(cut, labels.starts[planes], each, out)
+    stream: Stream, labels: _Labels, planes: NDArray[np.int64], out: NDArray[Any],
+    inside: tuple[slice, slice] = (slice(None), slice(None)),
+) -> None:  # fmt: skip
+    """Decode planes, or those of their voxels, (y, x), that are ``inside``, into (plane, y, x)."""
+    if not labels.pins:
+        decode_planes(stream, planes, labels.starts, labels.each, out, inside)
+        return
+    components = np.empty((len(planes), stream.shape[1] * stream.shape[0]), np.uint32)
+    of_planes = components.reshape(-1, stream.shape[1], stream.shape[0])
+    decode_planes(stream, planes, labels.starts, _numbers(labels.starts), of_planes)
+    each, places = labels.each.copy(), {z: n for n, z in enumerate(planes.tolist())}
+    for label, firsts, depths in labels.pins:
+        _pin(label, firsts, depths, places, components, labels.starts, each)
+    for n, (z, plane) in enumerate(zip(planes.tolist(), of_planes, strict=True)):
+        out[n] = each[labels.starts[z] + plane[inside]]
+
+
+def _numbers(starts: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return the number of each component within its plane."""
+    return (np.arange(starts[-1]) - np.repeat(starts[:-1], np.diff(starts))).astype(np.uint32)
 
 
 def _pin(
@@ -127,16 +132,6 @@ def _pin(
         for plane in range(z, z + depth + 1):
             if plane in places:
                 each[starts[plane] + components[places[plane], at]] = label
-
-
-@kernel
-def _look_up(components: Any, starts: Any, each: Any, out: Any) -> None:
-    for plane in range(out.shape[0]):
-        labels = each[starts[plane] :]
-        for y in range(out.shape[1]):
-            numbers, voxels = components[plane, y], out[plane, y]
-            for x in range(np.uint64(voxels.size)):
-                voxels[x] = labels[np.uint64(numbers[x])]
 
 
 def _read_labels(stream: Stream, dtype: np.dtype[Any]) -> _Labels:

@@ -21,9 +21,6 @@ WORD = 64
 """Corners in a word."""
 _PAIRS, _QUADS, _BYTES, _EACH = (_U(int(pattern * 8, 16)) for pattern in ("55", "33", "0f", "01"))
 
-SLACK = 8
-"""Voxels written at once: what goes beyond a run is overwritten by the next one, beyond a plane it needs room."""
-
 
 @inlined
 def row_words(size: Any) -> Any:
@@ -108,30 +105,61 @@ def _join_runs(begin: Any, begin_above: Any, ways: Any, above: Any, count: Any, 
 
 
 @kernel
-def paint(begins: Any, parents: Any, out: Any, size: Any) -> None:
-    """Give each voxel of a plane its component: what `connect` left, into (y * x + SLACK,)."""
-    words, run = _U(row_words(size)), _NONE
-    start, at = _NONE, words
-    component = parents[0]
-    for row in range(_U(size[1])):
+def paint(
+    begins: Any, parents: Any, labels: Any, columns: Any, rows: Any, out: Any, step: Any, sums: Any, weights: Any
+) -> None:
+    """Give the voxels of a plane the labels of their components, which `connect` left, run by run.
+
+    Parameters
+    ----------
+    begins, parents : numpy.ndarray
+        Where runs begin, and their components.
+    labels : numpy.ndarray
+        Of each component.
+    columns : numpy.ndarray
+        For each x, and past the last one, how many of the voxels before it are wanted.
+    rows : numpy.ndarray
+        For each y where it begins in ``out``, or -1 if it is not wanted.
+    out : numpy.ndarray
+        Memory that holds the voxels that are wanted.
+    step : int
+        From one of them to the next in x.
+    sums, weights : numpy.ndarray
+        `crackle_checksums.power_sums` of the plane's size, and what adds up those of each component.
+    """
+    size, words = _U(columns.size - 1), _U((columns.size - 1) // WORD + 1)
+    at, run, before = words, _NONE, _U(sums.size - 1)
+    for y in range(rows.size):
+        line, start = rows[y], _NONE
+        component = parents[run]
         for word in range(words):
             rest = begins[at]
             at += _ONE
+            if word == _NONE:
+                rest ^= _ONE
+                run += _ONE
             while rest:
-                end = row * _U(size[0]) + word * _U(WORD) + _ones((rest & (~rest + _ONE)) - _ONE)
-                _write(out, start, end, component)
+                end = word * _U(WORD) + _ones((rest & (~rest + _ONE)) - _ONE)
+                weights[component] ^= sums[before - start] ^ sums[before - end]
+                if line >= 0:
+                    _write(out[line:], columns[start], columns[end], step, labels[component])
                 start, component = end, parents[run]
                 run += _ONE
                 rest &= rest - _ONE
-    _write(out, start, _U(size[0] * size[1]), component)
+        weights[component] ^= sums[before - start] ^ sums[before - size]
+        before -= size
+        if line >= 0:
+            _write(out[line:], columns[start], columns[size], step, labels[component])
 
 
 @inlined
-def _write(out: Any, start: Any, end: Any, component: Any) -> None:
-    while start < end:
-        for n in range(SLACK):
-            out[start + _U(n)] = component
-        start += _U(SLACK)
+def _write(row: Any, start: Any, end: Any, step: Any, label: Any) -> None:
+    if step == _ONE:
+        for x in range(start, end):
+            row[x] = label
+    else:
+        for x in range(start, end):
+            row[x * step] = label
 
 
 @inlined

@@ -9,6 +9,7 @@ follow the raster.
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,8 @@ class Stream:
         Order of the model that the walks are coded with; 0: none.
     model : bytes
         The model.
-    checksums : numpy.ndarray or None
-        Of the components of each plane.
+    components : numpy.ndarray
+        Checksums of the components of each plane; empty where there are none.
     """
 
     data: NDArray[np.uint8]
@@ -65,7 +66,7 @@ class Stream:
     permissible: bool
     order: int
     model: bytes
-    checksums: NDArray[np.uint32] | None
+    components: NDArray[np.uint32]
 
 
 def read_stream(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Stream:
@@ -89,14 +90,14 @@ def read_stream(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> St
     if starts[-1] + tail != len(data):
         raise CorruptChunkError("the walks of the crackle stream do not fill it: it is damaged or cut short")
     labels = data[walks - model - length : walks - model]
-    checksums = None
+    components = np.empty(0, "<u4")
     if version:
         _check(data[at : at + 4 * planes], data[at + 4 * planes : at + 4 * planes + 4])
         _check(labels, data[starts[-1] : starts[-1] + 4])
-        checksums = np.frombuffer(data, "<u4", planes, int(starts[-1]) + 4)
+        components = np.frombuffer(data, "<u4", planes, int(starts[-1]) + 4)
     return Stream(
         np.frombuffer(data, np.uint8), sizes, starts, labels, flags >> 5 & 3, np.dtype(f"<u{1 << (flags >> 2 & 3)}"),
-        bool(flags >> 4 & 1), order, data[walks - model : walks], checksums,
+        bool(flags >> 4 & 1), order, data[walks - model : walks], components,
     )  # fmt: skip
 
 
@@ -120,32 +121,23 @@ def _read_header(
 
 
 def _crc8(data: bytes) -> int:
-    rest = 0xFF
+    rest, table = 0xFF, _crc8_table()
     for byte in data:
-        rest ^= byte
-        for _ in range(8):
-            rest = rest >> 1 ^ _POLYNOMIAL * (rest & 1)
+        rest = table[rest ^ byte]
     return rest
+
+
+@functools.cache
+def _crc8_table() -> list[int]:
+    rests = list(range(256))
+    for _ in range(8):
+        rests = [rest >> 1 ^ _POLYNOMIAL * (rest & 1) for rest in rests]
+    return rests
 
 
 def _check(section: bytes, checksum: bytes) -> None:
     if google_crc32c.value(bytes(section)) != int.from_bytes(checksum, "little"):
         raise CorruptChunkError("a section of the crackle stream has a wrong checksum")
-
-
-def check_planes(stream: Stream, components: NDArray[np.uint32], planes: NDArray[np.int64]) -> None:
-    """Compare the components of planes, (plane, y * x), with their checksums.
-
-    Raises
-    ------
-    CorruptChunkError
-        If they differ.
-    """
-    if stream.checksums is None:
-        return
-    for found, z in zip(components.astype("<u4", copy=False), planes.tolist(), strict=True):
-        if google_crc32c.value(found.tobytes()) != stream.checksums[z]:
-            raise CorruptChunkError(f"plane {z} of the crackle stream has a wrong checksum")
 
 
 def byte_width(most: int) -> int:

@@ -10,39 +10,82 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from volumekit.codecs.crackle_planes import SLACK, WORD, connect, paint, row_count, row_words, strayed
-from volumekit.codecs.crackle_stream import Stream, byte_width, check_planes
+from volumekit.codecs.crackle_checksums import checksum, checksum_of_zeros, power_sums
+from volumekit.codecs.crackle_planes import WORD, connect, paint, row_count, row_words, strayed
+from volumekit.codecs.crackle_stream import Stream, byte_width
 from volumekit.compiled import inlined, kernel
 from volumekit.errors import CorruptChunkError
 
 _UP, _RIGHT, _DOWN, _LEFT, _NONE = range(5)
 _ONE, _SHIFT, _LOW = (np.uint64(n) for n in (1, WORD.bit_length() - 1, WORD - 1))
 _MOVES = 4  # of a byte
+_ALL = slice(None)
+_SOUND, _WALKS, _COUNT, _CHECKSUM = range(4)
+_DAMAGES = {
+    _WALKS: "the walks of plane {} of the crackle stream are damaged",
+    _COUNT: "plane {} of the crackle stream has more or fewer components than labels",
+    _CHECKSUM: "plane {} of the crackle stream has a wrong checksum",
+}
 _ORDERS = 24  # of four moves by frequency, in five bits
 
 
-def find_components(
-    stream: Stream, planes: NDArray[np.int64]
-) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:  # fmt: skip
-    """Return the components of planes, (plane, y * x), numbered from 0 in each, and how many each plane has.
+def decode_planes(
+    stream: Stream, planes: NDArray[np.int64], starts: NDArray[np.int64], labels: NDArray[Any], out: NDArray[Any],
+    inside: tuple[slice, slice] = (_ALL, _ALL),
+) -> None:  # fmt: skip
+    """Decode planes.
+
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    planes : numpy.ndarray
+        Which planes.
+    starts : numpy.ndarray
+        Number of the first component of each plane of the stream, and how many there are in all.
+    labels : numpy.ndarray
+        The label of each component.
+    out : numpy.ndarray
+        (plane, y, x), of the type of the labels, regular as `is_regular` tells; filled.
+    inside : tuple of slice
+        Which voxels of the planes are wanted, (y, x), with positive steps.
 
     Raises
     ------
     CorruptChunkError
-        If a walk is damaged, or a checksum is wrong.
+        If a walk is damaged, a checksum is wrong, or a plane has more or fewer components than it should.
     """
     x, y, _ = stream.shape
-    room, counts = np.empty(len(planes) * x * y + SLACK, np.uint32), np.empty(len(planes), np.int64)
-    widths = (byte_width(x + 1), byte_width(y + 1))
-    model = _read_model(stream.model, stream.order)
-    damaged = _follow(stream.data, stream.starts, planes, (x, y), widths, stream.permissible, model, room, counts)
-    if damaged >= 0:
-        raise CorruptChunkError(f"the walks of plane {damaged} of the crackle stream are damaged")
-    components = room[:-SLACK].reshape(len(planes), x * y)
-    check_planes(stream, components, planes)
-    return components, counts
+    memory, steps = _memory(out)
+    rows, columns = np.full(y, -1), np.zeros(x + 1, np.uint64)
+    rows[inside[0]] = steps[1] * np.arange(out.shape[1])
+    columns[1:][inside[1]] = 1
+    widths, model = (byte_width(x + 1), byte_width(y + 1)), _read_model(stream.model, stream.order)
+    damage, plane = _decode(
+        (stream.data, stream.starts, widths, model), stream.permissible, planes, (x, y), starts, labels,
+        np.cumsum(columns), rows, memory, (steps[0], np.uint64(steps[2])),
+        stream.components, power_sums(x * y), np.uint32(checksum_of_zeros(x * y)),
+    )  # fmt: skip
+    if damage != _SOUND:
+        raise CorruptChunkError(_DAMAGES[damage].format(plane))
+
+
+def is_regular(out: NDArray[Any]) -> bool:
+    """Tell whether voxels lie whole steps of a voxel's size apart, forwards along each axis."""
+    return all(step > 0 and step % out.itemsize == 0 for step in out.strides)
+
+
+def _memory(out: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
+    """Return the memory from the first voxel of an array to the last, and the steps along the axes, in voxels.
+
+    So kernels need not be compiled for every kind of strides; what lies between the voxels is left alone.
+    """
+    steps = [step // out.itemsize for step in out.strides]
+    span = 1 + sum((n - 1) * step for n, step in zip(out.shape, steps, strict=True))
+    return as_strided(out, (span,), (out.itemsize,)), steps
 
 
 def _read_model(model: bytes, order: int) -> NDArray[np.uint8]:
@@ -66,31 +109,48 @@ def _permutations(moves: list[int]) -> list[list[int]]:
 
 
 @kernel
-def _follow(
-    data: Any, starts: Any, planes: Any, size: Any, widths: Any, permissible: Any, model: Any, components: Any,
-    counts: Any,
+def _decode(
+    walks: Any, permissible: Any, planes: Any, size: Any, starts: Any, labels: Any, columns: Any, rows: Any, out: Any,
+    steps: Any, checksums: Any, sums: Any, constant: Any,
 ) -> Any:  # fmt: skip
-    """Find the components of planes; return the first one that is damaged, or -1."""
-    longest, area, row = 0, size[0] * size[1], WORD * row_words(size)
+    """Decode planes; return what is wrong with the first one that is damaged, and which one that is."""
+    data, places, widths, model = walks
+    longest, row = 0, WORD * row_words(size)
     for z in planes:
-        longest = max(longest, starts[z + 1] - starts[z])
+        longest = max(longest, places[z + 1] - places[z])
     cracks = np.empty((2, row_words(size) * row_count(size)), np.uint64)
-    parents = np.empty(area, np.uint32)
+    parents, weights = np.empty(size[0] * size[1], np.uint32), np.empty(size[0] * size[1], np.uint32)
     # A branch takes two moves. There are four moves in a byte, and with a model up to eight.
     branches = np.empty((4 if model.size else 2) * longest + 4, np.int64)
     corners = np.empty(longest + 1, np.int64)
     for n in range(planes.size):
-        code = data[starts[planes[n]] : starts[planes[n] + 1]]
+        z = planes[n]
+        code = data[places[z] : places[z + 1]]
         first, found = _read_corners(code, corners, size, widths, row)
         if first < 0:
-            return planes[n]
+            return _WALKS, z
         moves = code[first:] if model.shape[0] == 0 else _uncode(code[first:], model)
         cracks[:] = 0
         if not _walk(moves, corners[:found], branches, cracks, row) or strayed(cracks[0], cracks[1], size):
-            return planes[n]
-        counts[n] = connect(cracks[0], cracks[1], permissible, parents, size)
-        paint(cracks[0], parents, components[n * area : (n + 1) * area + SLACK], size)
-    return -1
+            return _WALKS, z
+        count = connect(cracks[0], cracks[1], permissible, parents, size)
+        if count != starts[z + 1] - starts[z]:
+            return _COUNT, z
+        weights[:count] = 0
+        paint(
+            cracks[0],
+            parents,
+            labels[starts[z] : starts[z + 1]],
+            columns,
+            rows,
+            out[n * steps[0] :],
+            steps[1],
+            sums,
+            weights,
+        )
+        if checksums.size and checksums[z] != constant ^ checksum(weights, count):
+            return _CHECKSUM, z
+    return _SOUND, -1
 
 
 @inlined
