@@ -32,6 +32,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 _PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
@@ -62,10 +64,13 @@ class VolumekitError(Exception):
         After a failed write: the boxes that are stored for certain.
     unknown : tuple of Bbox
         After a failed write: the boxes that were in flight; each chunk in them is old or new, never torn.
+    damaged : dict
+        After a failed job: the images of a stack that it met and that are damaged, with what is wrong with them.
     """
 
     landed: tuple[Any, ...] = ()
     unknown: tuple[Any, ...] = ()
+    damaged: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, *, url: str | None = None, key: str | None = None, box: Any | None = None) -> None:
         super().__init__(message)

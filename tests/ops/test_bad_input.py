@@ -89,8 +89,9 @@ def test_without_skipping_the_rest_is_done_and_skipping_finishes_it(stack, tmp_p
 
 
 def test_damaged_headers_fail_before_anything_is_written(stack, tmp_path):
-    with pytest.raises(CorruptChunkError, match=r"009\.tif"):
+    with pytest.raises(CorruptChunkError, match=r"^2 images are damaged: 009\.tif: .*; 012\.tif: ") as caught:
         convert(stack, tmp_path / "out", voxel_size=(4, 4, 4))
+    assert list(caught.value.damaged) == ["009.tif", "012.tif"]
     assert not (tmp_path / "out").exists()
     told = convert(stack, tmp_path / "out", voxel_size=(4, 4, 4), on_error="skip", dry_run=True)
     assert told.levels[0].shape == (*SHAPE, 1)
@@ -266,6 +267,46 @@ def test_what_was_left_out_is_done_again_when_the_image_is_whole(
     assert not tasks
     assert "nothing is left" in caplog.text
     assert not list((tmp_path / "out.zarr").glob(".volumekit*"))
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"axes": "zyx"}, {"axes": "yxz", "data_type": "uint16"}, {"rescale": (0, 255)}, {"processes": 2}]
+)
+@pytest.mark.parametrize("paged", [False, True])
+def test_all_damaged_images_of_a_task_are_named(torn, tmp_path, how, paged):
+    """Not the first alone; and once those that are named are whole, the same call goes on."""
+    for name in ("006.tif", "011.tif"):
+        (torn / name).write_bytes((torn / "005.tif").read_bytes())
+    source, names = torn, ["005.tif", "006.tif", "011.tif"]
+    if paged:
+        source, names = paged_twin(torn, tmp_path / "pages.tif"), ["pages.tif#11", "pages.tif#5", "pages.tif#6"]
+    how = {"voxel_size": (4, 4, 4), "chunk_size": (32, 32, 12), "offset": (3, 5, 7), "progress": False, **how}
+    how["data_type"] = how.get("data_type", "uint8")
+    with pytest.raises(CorruptChunkError) as caught:
+        convert(source, tmp_path / "out", **how)
+    assert sorted(caught.value.damaged) == names
+    assert "3 images are damaged: " in str(caught.value)
+    assert all(f"{name}: {reason}" in str(caught.value) for name, reason in caught.value.damaged.items())
+    if not paged:
+        for name in names:
+            (torn / name).write_bytes((torn / "004.tif").read_bytes())
+        made = convert(source, tmp_path / "out", **how)
+        twin = convert(source, tmp_path / "twin", **how)
+        np.testing.assert_array_equal(made[:], twin[:])
+
+
+def paged_twin(folder, path):
+    """Make one TIFF of many pages, of which 5, 6 and 11 are damaged in their voxels."""
+    with tifffile.TiffWriter(path) as writer:
+        for z in range(SHAPE[2]):
+            writer.write(planes()[:, :, z].T, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        places = [file.pages[n].dataoffsets[0] for n in (5, 6, 11)]
+    data = bytearray(path.read_bytes())
+    for place in places:
+        data[place + 1000 : place + 3000] = bytes(2000)
+    path.write_bytes(data)
+    return path
 
 
 @pytest.mark.parametrize("name", ["out", "out.zarr"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from volumekit.engine.planes import DAMAGED
 from volumekit.errors import OptionError
 from volumekit.ops.inputs import Input, VolumeInput, apart
 from volumekit.ops.kernels import GAUSSIAN_RADIUS, METHODS
@@ -14,6 +15,7 @@ from volumekit.ops.pyramid import Pass
 from volumekit.ops.run import Collect, Failed, run
 from volumekit.ops.runners import Report, Runner, Threads
 from volumekit.ops.stream import Stream
+from volumekit.ops.survey import name_all, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +61,7 @@ class Build:
         assert isinstance(stage, Pass)
         source, damaged = apart(self.source if stage.copies else VolumeInput(self.target, stage.rungs[0].mip))
         together = 1 if self.alone and stage.spreads else self.plan.parallel(stage, self.threads)
-        Stream(
+        stream = Stream(
             stage,
             task,
             source=source,
@@ -68,7 +70,12 @@ class Build:
             threads=max(1, self.threads // together),
             report=report,
             unread=self.unread,
-        ).run()
+        )
+        try:
+            stream.run()
+        except DAMAGED as error:
+            name_all(error, survey(source, stage.source(task.box), report))
+            raise
         return damaged
 
     def run(

@@ -132,11 +132,16 @@ class TurnedInput(DerivedInput):
         """Nowhere: rows are something else in the other one."""
         return None
 
+    def there(self, box: Bbox) -> Bbox:
+        """Return a box, turned back."""
+        return Bbox(*([corner.tolist()[axis] for axis in self._back()] for corner in (box.minpt, box.maxpt)))
+
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box."""
-        back = [self.order.index(axis) for axis in _ORDER]
-        there = Bbox(*([corner.tolist()[axis] for axis in back] for corner in (box.minpt, box.maxpt)))
-        self.base.read(there, out.transpose(*back, 3), report)
+        self.base.read(self.there(box), out.transpose(*self._back(), 3), report)
+
+    def _back(self) -> list[int]:
+        return [self.order.index(axis) for axis in _ORDER]
 
 
 @dataclass(frozen=True)

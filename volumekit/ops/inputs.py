@@ -229,9 +229,13 @@ class DerivedInput:
         """Where the other's may be cut."""
         return self.base.rows
 
+    def there(self, box: Bbox) -> Bbox:
+        """Return a box as one of the other input."""
+        return box
+
     def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
         """Fill ``out`` with the voxels of a box."""
-        self.base.read(box, out, report)
+        self.base.read(self.there(box), out, report)
 
 
 @dataclass(frozen=True)
@@ -257,9 +261,9 @@ class ShiftedInput(DerivedInput):
         rows = self.base.rows
         return None if rows is None else rows._replace(origin=rows.origin + self.shift[1])
 
-    def read(self, box: Bbox, out: NDArray[Any], report: Report) -> None:
-        """Fill ``out`` with the voxels of a box."""
-        self.base.read(box - self.shift, out, report)
+    def there(self, box: Bbox) -> Bbox:
+        """Return a box, moved back."""
+        return box - self.shift
 
 
 def shifted(base: Input, shift: Sequence[int]) -> Input:

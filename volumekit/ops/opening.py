@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from volumekit.engine.planes import check_planes, reads_planes
-from volumekit.errors import MissingChunkError, OptionError
+from volumekit.errors import MissingChunkError, OptionError, VolumekitError
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput
 from volumekit.ops.positions import tell_first
+from volumekit.ops.survey import name_all
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ def open_input(
         if damaged is not None:
             raise OptionError('on_error="skip" is for image stacks; missing chunks are left out by fill_missing=True')
         return src, VolumeInput(src, src.mip, fill_missing=fill_missing)
-    scratch = check_planes(src.array(), skipped=None if damaged is None else lambda name, error: None)
+    found: dict[str, VolumekitError] = {}
+    scratch = check_planes(src.array(), skipped=found.setdefault)
+    if found and damaged is None:
+        first = found[min(found)]
+        name_all(first, {name: error.message for name, error in found.items()})
+        raise first
     return src, VolumeInput(src, src.mip, scratch, fill_missing=fill_missing, damaged=damaged)
 
 

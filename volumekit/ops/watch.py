@@ -66,19 +66,25 @@ class Watch:
             self._look()
 
     def failed(self, task: Task, error: BaseException) -> None:
-        """Take a task that failed: the image that is to blame may be replaced, if all that read it is done again."""
-        fmt, name, journal = self._volume.array().fmt, getattr(error, "key", None), self._journal
-        if not isinstance(fmt, Stack) or name not in fmt.files or name in journal.marks:
+        """Take a task that failed: the images that are to blame may be replaced, if all that read them is done again."""
+        fmt, journal = self._volume.array().fmt, self._journal
+        if not isinstance(fmt, Stack):
             return
+        blamed = {getattr(error, "key", None), *getattr(error, "damaged", ())}
+        for name in [name for name in fmt.files if name in blamed and name not in journal.marks]:
+            self._blame(fmt, name)
+            journal.save()
+
+    def _blame(self, fmt: Stack, name: str) -> None:
+        """Note an image, and the tasks that read it."""
         low, high = (corner[2] for corner in corners(fmt.levels[0].bounds))
         planes = [z + self._shift for z in range(low, high) if fmt.file(z) == name]
         assert isinstance(self._first, Pass)
         for other in self._first.tasks:
             start, stop = (corner[self._axis] for corner in corners(self._first.source(other.box)))
             if any(start <= z < stop for z in planes):
-                journal.lacking.add(other.number)
-        journal.marks[name] = mark_of(self._volume, name)
-        journal.save()
+                self._journal.lacking.add(other.number)
+        self._journal.marks[name] = mark_of(self._volume, name)
 
     def end(self) -> dict[str, Any]:
         """Look once more when all is done; return what the provenance should tell.
