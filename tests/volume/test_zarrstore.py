@@ -107,23 +107,39 @@ def test_missing_chunks(tmp_path):
     volume, array = make(tmp_path / "v")
     volume.delete(np.s_[11:27, 7:23, 100:108])
     array[16:32, :16, :8] = 9
-    for fill_missing in (None, True):
-        store = Volume(volume.cloudpath, fill_missing=fill_missing, background_color=9).to_zarr_store()
-        shown = zarr.open(store)
-        assert shown.fill_value == 9
-        np.testing.assert_array_equal(shown[:], zyx(array))
-        assert get(store, "c/0/0/1") is None
-        assert not sync(store.exists("c/0/0/1"))
-        assert sync(store.exists("c/0/0/0"))
-        assert shown.nchunks_initialized == shown.nchunks - 1
-    strict = zarr.open(Volume(volume.cloudpath, fill_missing=False).to_zarr_store())
-    with pytest.raises(MissingChunkError):
-        strict[:]
+    store = Volume(volume.cloudpath, fill_missing=True, background_color=9).to_zarr_store()
+    shown = zarr.open(store)
+    assert shown.fill_value == 9
+    np.testing.assert_array_equal(shown[:], zyx(array))
+    assert get(store, "c/0/0/1") is None
+    assert not sync(store.exists("c/0/0/1"))
+    assert sync(store.exists("c/0/0/0"))
+    assert shown.nchunks_initialized == shown.nchunks - 1
+
+
+@pytest.mark.parametrize("fill_missing", [None, False, True])
+@pytest.mark.parametrize("multiscale", [False, True])
+@pytest.mark.parametrize("name", ["v", "v.zarr", "v.n5"])
+def test_missing_chunks_are_what_they_are_for_the_volume(tmp_path, name, multiscale, fill_missing):
+    """An error of precomputed and the fill value of zarr and N5, unless the volume was told otherwise."""
+    volumekit.convert(np.ones((16, 16, 16), np.uint8), tmp_path / name, chunk_size=8, mips=1)
+    Volume(tmp_path / name).delete(np.s_[:8, :8, :8])
+    volume = Volume(tmp_path / name, fill_missing=fill_missing)
+    opened = zarr.open(volume.to_zarr_store(multiscale=multiscale))
+    shown = opened["0"] if multiscale else opened
+    if fill_missing or (fill_missing is None and name != "v"):
+        np.testing.assert_array_equal(shown[:], zyx(np.asarray(volume)))
+        assert not shown[:8, :8, :8].any()
+    else:
+        for read in (lambda: shown[:], lambda: np.asarray(volume)):
+            with pytest.raises(MissingChunkError, match="fill_missing=True"):
+                read()
+    assert (shown[8:] == 1).all()
 
 
 @pytest.mark.parametrize("background", [float("nan"), float("inf"), -float("inf"), 2.5])
 def test_fill_values_of_floats(tmp_path, background):
-    volume = empty(tmp_path / "v", dtype="float32", background_color=background)
+    volume = empty(tmp_path / "v", dtype="float32", background_color=background, fill_missing=True)
     np.testing.assert_array_equal(zarr.open(volume.to_zarr_store())[:2], np.float32(background))
 
 

@@ -66,7 +66,7 @@ class Watch:
             self._look()
 
     def failed(self, task: Task, error: BaseException) -> None:
-        """Take a task that failed: the images that are to blame may be replaced, if all that read them is done again."""
+        """Take a task that failed: the images to blame may be replaced, if all that read them is done again."""
         fmt, journal = self._volume.array().fmt, self._journal
         if not isinstance(fmt, Stack):
             return

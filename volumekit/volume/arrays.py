@@ -103,8 +103,8 @@ class Arrays(Reading):
         -------
         zarr.abc.store.Store
             Arrays are (z, y, x), or (channel, z, y, x) where there are several channels, and start at the lowest
-            voxel of the bounds; attributes tell where that is. Chunks that are not stored are absent, which zarr reads
-            as ``background_color``; they are errors if the volume was opened with ``fill_missing=False``.
+            voxel of the bounds; attributes tell where that is. Chunks that are not stored are what they are for the
+            volume, by its ``fill_missing``: errors, or absent, which zarr reads as ``background_color``.
 
         Raises
         ------

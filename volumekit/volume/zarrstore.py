@@ -48,10 +48,10 @@ class VolumeStore(Store):  # type: ignore[misc]
     def __init__(self, volume: Volume, *, multiscale: bool = False) -> None:
         super().__init__(read_only=True)
         self._volume, self._multiscale = volume, multiscale
-        self._strict = volume.fill_missing is False
-        volume.fill_missing = False
         mips = [mip for mip, level in enumerate(volume.levels) if level.error is None]
         self._mips = {f"{mip}/": mip for mip in mips} if multiscale else {"": volume.mip}
+        self._filled = frozenset(mip for mip in self._mips.values() if volume.array(mip).options.fill_missing)
+        volume.fill_missing = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VolumeStore) and self.__dask_tokenize__() == other.__dask_tokenize__()
@@ -66,7 +66,7 @@ class VolumeStore(Store):  # type: ignore[misc]
 
     def __dask_tokenize__(self) -> Any:
         """Tell what the contents depend on."""
-        return type(self).__name__, self._volume.__dask_tokenize__(), self._multiscale, self._strict
+        return type(self).__name__, self._volume.__dask_tokenize__(), self._multiscale, sorted(self._filled)
 
     def with_read_only(self, read_only: bool = False) -> VolumeStore:
         """Return this store: it is always read-only.
@@ -86,7 +86,7 @@ class VolumeStore(Store):  # type: ignore[misc]
         Raises
         ------
         MissingChunkError
-            If a chunk is missing and the volume was opened with ``fill_missing=False``.
+            If a chunk is missing, unless the volume was opened with ``fill_missing=True`` or its format fills.
         CorruptChunkError, PermissionDeniedError, StorageError
             If a chunk cannot be read.
         """
@@ -118,9 +118,9 @@ class VolumeStore(Store):  # type: ignore[misc]
         try:
             await self._volume.read_async(spans, mip, out=out[tuple(slice(n) for n in lengths)])
         except MissingChunkError:
-            if self._strict:
-                raise
-            return None
+            if mip in self._filled:
+                return None
+            raise
         return out.T.reshape(-1).view(np.uint8)
 
     def _find(self, key: str) -> tuple[int, Cell] | None:
