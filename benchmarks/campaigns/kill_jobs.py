@@ -145,11 +145,6 @@ class Place:
         value = self.store.read(self._journal).result()
         return 0 if value is None else sum(high - low for low, high in json.loads(value.data)["done"])
 
-    def ended(self) -> bool:
-        """Tell whether the journal says that all is done."""
-        value = self.store.read(self._journal).result()
-        return value is not None and bool(json.loads(value.data)["finished"])
-
     def starts(self) -> int:
         """Return how often tasks were started."""
         return len(self.log.read_text().splitlines())
@@ -184,21 +179,19 @@ class Outcome:
     ----------
     objects : dict
         What it left; nothing if it failed.
-    tasks, starts, kills, repeats : int
-        How many tasks it has, how often one was started, how often it was killed, and how often it was done again
-        after it had ended: a transfer then looks whether all is still the same.
+    tasks, starts, kills : int
+        How many tasks it has, how often one was started, and how often it was killed.
     """
 
     objects: dict[str, bytes]
     tasks: int
     starts: int
     kills: int
-    repeats: int = 0
 
     @property
     def redone(self) -> int:
         """How many tasks were done more than once."""
-        return self.starts - self.tasks * (1 + self.repeats)
+        return self.starts - self.tasks
 
 
 def outcome(way: Way, moments: Iterable[tuple[int, float]] = (), *, server: BucketServer | None = None) -> Outcome:
@@ -215,12 +208,9 @@ def outcome(way: Way, moments: Iterable[tuple[int, float]] = (), *, server: Buck
     """
     with tempfile.TemporaryDirectory() as name:
         place = Place(way, Path(name), server)
-        kills = repeats = 0
-        for count, wait in moments:
-            kills += _kill(place, count, wait)
-            repeats += way.function == "transfer" and place.ended()
+        kills = sum(_kill(place, count, wait) for count, wait in moments)
         ended = place.start().wait()
-        return Outcome(place.objects() if ended == 0 else {}, place.done(), place.starts(), kills, repeats)
+        return Outcome(place.objects() if ended == 0 else {}, place.done(), place.starts(), kills)
 
 
 def _kill(place: Place, count: int, wait: float) -> bool:

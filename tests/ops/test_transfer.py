@@ -58,6 +58,8 @@ def test_what_is_the_same_already_is_left_alone(tmp_path, voxels):
     changed = tmp_path / "b/1_1_1/-5-11_3-19_8-24"
     changed.write_bytes(bytes(16**3))
     transfer(source, tmp_path / "b", progress=False)
+    assert changed.read_bytes() == bytes(16**3), "what is finished is not looked at"
+    transfer(source, tmp_path / "b", overwrite=True, progress=False)
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "b/1_1_1").iterdir()}
     assert {p for p in after if after[p] != before[p]} == {changed}
     assert files(tmp_path / "b") == files(tmp_path / "a")

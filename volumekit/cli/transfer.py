@@ -22,7 +22,7 @@ from volumekit.cli.types import COMPRESSION, box_of
 @click.option("--processes", type=click.IntRange(1), help="Do the tasks in so many processes, not threads.")
 @click.option("--dask", metavar="ADDRESS", help="Do them on a Dask cluster: tcp://host:port, or local.")
 @click.option("--journal", type=click.Path(), help="Where to note what is done; default: in DST.")
-@click.option("--overwrite", is_flag=True, help="Write over chunks that are not from SRC.")
+@click.option("--overwrite", is_flag=True, help="Write over chunks that are not from SRC; compare every chunk again.")
 @estimating
 @click.option("--progress/--quiet", default=None, help="Show how far it is; default: yes.")
 @logged

@@ -15,6 +15,7 @@ from volumekit.ops.plan import Task
 from volumekit.ops.runners import Report
 
 if TYPE_CHECKING:
+    from volumekit.engine.array import LevelArray
     from volumekit.model.bbox import Bbox
     from volumekit.volume.volume import Volume
 
@@ -51,6 +52,11 @@ class Apply:
     fill_missing: bool | None
     target: Volume | None = None
     level: int = 0
+
+    @property
+    def array(self) -> LevelArray:
+        """The level that is read."""
+        return self.source.array(self.mip)
 
     def __call__(self, task: Task, report: Report) -> Any:
         """Do one task: see `volumekit.ops.run.Work`."""

@@ -23,7 +23,7 @@ from volumekit.ops.new import new_target, reducible
 from volumekit.ops.opening import check_whole, open_input, tell_assumed
 from volumekit.ops.options import box_inside, data_type_of, mip_count, three_integers, voxel_size_nm
 from volumekit.ops.proof import Proof, check_share
-from volumekit.ops.resume import Mend, find_begun, fingerprint
+from volumekit.ops.resume import Mend, find_begun, fingerprint, stamp
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
 from volumekit.ops.target import check_free, finish, listed, prepare, provenance_of, started
@@ -34,6 +34,7 @@ from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
+    from volumekit.ops.inputs import Input
     from volumekit.ops.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ def convert(
         If an option is impossible, source and target are the same place, or ``memory`` is too little.
     TargetExistsError
         If the target exists, and is not the result of this very job, or of a job that was cut off with other
-        parameters; and ``overwrite`` is off.
+        parameters, or the source has changed since; and ``overwrite`` is off.
     CorruptChunkError
         If ``verify`` finds that what was stored differs from the source.
     CastError
@@ -207,7 +208,7 @@ def convert(
     ImageStackError, DatasetNotFoundError, MissingChunkError, CorruptChunkError
         If the source cannot be read.
     PermissionDeniedError, NoSpaceError, StorageError
-        If the target cannot be written.
+        If the target cannot be written, or the source changes meanwhile.
     UnsupportedError
         If the target's format or encoding cannot be written.
     """
@@ -309,13 +310,7 @@ def convert(
     if dry_run:
         check_free(target, overwrite=overwrite or (record is not None and record.saved))
         return estimate(build)
-    if record is None or not record.cleared:
-        if overwrite:
-            check_whole(source, box)
-        known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
-        prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
-    else:
-        record.save()
+    _begin(volume, source, target, box, entry, record, overwrite=overwrite)
     watch = None if volume is None or record is None else Watch(volume, record, plan, change.order.index(2), shift)
     told: dict[str, Any] = {} if watch is None else {"collect": watch, "failed": watch.failed}
     build.run(progress=progress, verb="Converting", journal=record, runner=choose_runner(processes, client), **told)
@@ -333,7 +328,30 @@ def _begun(
     if volume is None:
         return None, False
     job = {**entry["method"], **_job(target), "z_from_name": z_from_name, "state": fingerprint(volume)}
-    return find_begun(target, "convert", job, entry=entry, mend=Mend(volume, always=on_error == "fail"), **how)
+    mend = Mend(volume, always=on_error == "fail")
+    return find_begun(target, "convert", job, entry=entry, source=volume, mend=mend, **how)
+
+
+def _begin(
+    volume: Volume | None,
+    source: Input,
+    target: Volume,
+    box: Bbox,
+    entry: dict[str, Any],
+    record: Journal | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Store the journal and make the target ready, unless that was done when the job began."""
+    if record is not None and volume is not None:
+        stamp(record, entry, [(volume.array(), box)])
+    if record is not None and record.cleared:
+        record.save()
+        return
+    if overwrite:
+        check_whole(source, box)
+    known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
+    prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
 
 
 def _look_again(target: Volume, proof: Proof, processes: int | None, client: Any) -> Volume:

@@ -14,10 +14,11 @@ from volumekit.ops.growth import can_grow, grow
 from volumekit.ops.inputs import VolumeInput
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import mip_count
-from volumekit.ops.resume import find_begun
+from volumekit.ops.resume import find_begun, stamp
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
 from volumekit.ops.target import finish, note, started
+from volumekit.ops.watch import Guard
 from volumekit.volume.places import place_of
 from volumekit.volume.volume import Volume
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+_OVER = "overwrite=True with mip={0} (--overwrite --mip {0}) starts over"
+_AGAIN = "overwrite=True with mip= (--overwrite --mip) of the level they were made of makes its levels again"
 
 
 def downsample(
@@ -99,10 +103,12 @@ def downsample(
     ------
     OptionError
         If an option is impossible, a level already holds data, or ``memory`` is too little.
+    TargetExistsError
+        If levels were built by this very call, or it was cut off, and their source has changed since.
     ReadOnlyError
         If the volume cannot be written.
     MissingChunkError, CorruptChunkError, PermissionDeniedError, NoSpaceError, StorageError
-        If voxels cannot be read or written.
+        If voxels cannot be read or written, or the source changes meanwhile.
     """
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips, least=1)
     factor = check_factor(factor, count)
@@ -114,7 +120,8 @@ def downsample(
     entry = started("downsample", volume.cloudpath, mip=mip, mips=count, factor=factor, downsampling=method)
     job = {**entry["method"], "compress": compress}
     cut = {"memory": budget, "threads": threads}
-    record, done = find_begun(volume, "downsample", job, entry=entry, plan=cut, overwrite=overwrite, path=journal)
+    begin: dict[str, Any] = {"plan": cut, "entry": entry, "overwrite": overwrite, "path": journal}
+    record, done = find_begun(volume, "downsample", job, source=volume, advice=_AGAIN, **begin)
     if done and set(record.plan.get("keys", ())) <= {level.key for level in volume.levels}:
         if dry_run:
             return Estimate.nothing(volume.cloudpath)
@@ -140,6 +147,7 @@ def downsample(
     plan = plan_levels(target, grown.numbers, ladder, **how)
     if dry_run:
         return estimate(Build(plan, VolumeInput(target, first), target, method, threads)).times(len(targets))
+    stamp(record, entry, [(part.array(first), level.bounds) for part in targets])
     if not record.cleared:
         record.plan = {**cut, "mip": first, "keys": grown.keys}
         record.save()
@@ -147,10 +155,13 @@ def downsample(
         for key in grown.remove:
             place_of(array.fmt).remove(array.store, key)
         record.clear()
+    guard = Guard(volume, [first], stamps=record.stamps or {}, advice=_OVER.format(first))
     unread = not {level.key for level in volume.levels} & set(grown.keys)
     for number, part in enumerate(targets):
         build = Build(plan.numbered(number), VolumeInput(part, first), part, method, threads, unread)
-        build.run(progress=progress, verb="Downsampling", journal=record, runner=choose_runner(processes, client))
+        how = {"progress": progress, "verb": "Downsampling", "collect": guard}
+        build.run(journal=record, runner=choose_runner(processes, client), **how)
+    guard.look()
     finish(target)
     record.finish()
     return Volume(volume.cloudpath, at=volume.at)

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from volumekit.errors import MetadataError, TargetExistsError
 from volumekit.ops.changes import STATE, changed
@@ -46,12 +46,18 @@ class Journal:
         Sizes and times of those, and of images that tasks failed for.
     lacking : set of int
         Numbers of the tasks that read any of these images, done or not.
+    stamps : dict, optional
+        Marks of some of the chunks or shards that it reads, see `volumekit.ops.stamps`; None: not known yet.
+    seen : int, optional
+        Of a transfer: a checksum of the marks of all that the tasks done have read; None: not known.
     cleared : bool
         Whether the target is ready for the first task: what was there before is removed.
     finished : bool
         Whether all is done.
     saved : bool
         Whether it is stored: the job has begun.
+    outdated : str, optional
+        What has changed of the source since the same job was finished, if this one is new for that.
     kept : bool
         Whether it stays when all is done; if images were left out it stays anyway, so that these can be done again.
     """
@@ -68,6 +74,9 @@ class Journal:
     finished: bool = False
     saved: bool = False
     kept: bool = True
+    stamps: dict[str, str] | None = None
+    seen: int | None = None
+    outdated: str | None = None
 
     def __post_init__(self) -> None:
         self._spans = _spans(self.done)  # half-open, ascending: sets of a million are slow to sort
@@ -100,6 +109,8 @@ class Journal:
                 bool(record["cleared"]),
                 bool(record["finished"]),
                 saved=True,
+                stamps=_stamps(record.get("stamps")),
+                seen=_checksum(record.get("seen")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MetadataError(
@@ -125,12 +136,23 @@ class Journal:
         changes = changed(self.job, wanted)
         if not changes:
             return
-        same = changes == [STATE]
-        what = "of this very command, but" if same else "with other parameters is here:"
-        advice = "Put the source back as it was to finish it" if same else "Repeat its own command to finish it"
+        if changes == [STATE]:
+            self.refuse(STATE)
+        self._refuse("with other parameters is here: " + "; ".join(changes), "Repeat its own command to finish it")
+
+    def refuse(self, change: str) -> NoReturn:
+        """Refuse to go on because the source has changed.
+
+        Raises
+        ------
+        TargetExistsError
+            Always.
+        """
+        self._refuse(f"of this very command, but {change}", "Put the source back as it was to finish it")
+
+    def _refuse(self, what: str, advice: str) -> NoReturn:
         raise TargetExistsError(
-            f"an unfinished job {what} {'; '.join(changes)}. {advice}, or use overwrite=True (--overwrite) to start "
-            "over",
+            f"an unfinished job {what}. {advice}, or use overwrite=True (--overwrite) to start over",
             url=self.store.url,
             key=self.key,
         )
@@ -178,6 +200,8 @@ class Journal:
             "damaged": self.damaged,
             "marks": self.marks,
             "lacking": _spans(self.lacking),
+            **({} if self.stamps is None else {"stamps": self.stamps}),
+            **({} if self.seen is None else {"seen": self.seen}),
             "cleared": self.cleared,
             "finished": self.finished,
             "changed": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -188,6 +212,14 @@ class Journal:
     def remove(self) -> None:
         """Delete it."""
         self.store.commit({self.key: None}).result()
+
+
+def _stamps(found: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if found is None else {str(name): str(mark) for name, mark in found.items()}
+
+
+def _checksum(found: Any) -> int | None:
+    return found if isinstance(found, int) else None
 
 
 def _numbers(spans: Iterable[tuple[int, int]]) -> set[int]:

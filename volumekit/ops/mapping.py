@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,12 @@ from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target
 from volumekit.ops.options import box_inside, three_integers
 from volumekit.ops.plan import Plan, Stage, Task
-from volumekit.ops.resume import check_unchanged, find_begun, find_journal, fingerprint
+from volumekit.ops.resume import find_begun, find_journal, fingerprint, stamp
 from volumekit.ops.run import RETRIES, run, thread_count
 from volumekit.ops.runners import choose_runner
+from volumekit.ops.stamps import stamps_of
 from volumekit.ops.target import finish, prepare, provenance_of, started
+from volumekit.ops.watch import Guard
 from volumekit.volume.create import Description, new_format
 from volumekit.volume.places import place_of
 from volumekit.volume.source import resolve
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 
 CHUNK = (64, 64, 64)
 """Of a new volume made from images, which have none."""
+
+SEED = "0"
+"""Chooses the chunks that are watched while results are only returned."""
 
 
 @dataclass(frozen=True)
@@ -170,15 +175,25 @@ class _Job:
         """Return the results."""
         boxes = blocks(self.work.source, self.shape, mip=self.work.mip, box=self.part).boxes
         results = Results(reduce)
-        run(self._plan(self.work, boxes), self.work, collect=results, verb="Mapping", **self.how)
+        guard = self._guard(stamps_of([(self.work.array, self.part)], SEED), fingerprint(self.work.source))
+
+        def collect(task: Task, result: Any) -> None:
+            results(task, result)
+            guard(task, result)
+
+        run(self._plan(self.work, boxes), self.work, collect=collect, verb="Mapping", **self.how)
+        guard.look()
         return results.all()
+
+    def _guard(self, stamps: Mapping[str, str] | None, state: str, **how: Any) -> Guard:
+        return Guard(self.work.source, [self.work.mip], stamps=stamps or {}, state=state, **how)
 
     def into(self, out: Volume, entry: dict[str, Any], *, overwrite: bool, journal: Any) -> Volume:
         """Store the results in a volume."""
         source, array = self.work.source, out.array()
         check_apart(source, out._url)
         job = {**entry["method"], "state": fingerprint(source), "target_mip": out.mip}
-        how: dict[str, Any] = {"plan": {}, "overwrite": overwrite, "path": journal}
+        how: dict[str, Any] = {"plan": {}, "overwrite": overwrite, "path": journal, "source": source}
         record = find_journal(array.store, "map", job, beside=place_of(array.fmt).closed, **how)
         if record.finished:
             _tell_finished(out)
@@ -186,6 +201,8 @@ class _Job:
         boxes = self._boxes(out, record)
         if not record.saved:
             record.plan = {"shape": list(boxes.shape)}
+        stamp(record, {}, [(self.work.array, self.part)])
+        if not record.saved:
             record.save()
         self._store(out, boxes, record)
         record.finish()
@@ -198,11 +215,13 @@ class _Job:
         out = new.volume(url, source, self.work.mip, self.part, self.how["jobs"])
         metadata = {key: data.decode() for key, data in out.array(0).fmt.metadata().items()}
         job = {**entry["method"], "state": fingerprint(source), "metadata": metadata, "compress": out.compress}
-        record, done = find_begun(out, "map", job, plan={}, entry=entry, overwrite=overwrite, path=journal)
+        how: dict[str, Any] = {"plan": {}, "overwrite": overwrite, "path": journal, "source": source}
+        record, done = find_begun(out, "map", job, entry=entry, **how)
         if done:
             _tell_finished(out)
             return Volume(out.cloudpath)
         boxes = self._boxes(out, record)
+        stamp(record, entry, [(self.work.array, self.part)])
         if not record.cleared:
             record.plan = {**record.plan, "shape": list(boxes.shape)}
             known = provenance_of(source, [source.cloudpath])
@@ -216,8 +235,9 @@ class _Job:
         target = out._snapshot()
         target._options = replace(target._options, non_aligned_writes=True)
         work = replace(self.work, target=target, level=out.mip)
-        run(self._plan(work, boxes), work, journal=record, verb="Mapping", **self.how)
-        check_unchanged(self.work.source, record.job["state"])
+        guard = self._guard(record.stamps, record.job["state"])
+        run(self._plan(work, boxes), work, journal=record, collect=guard, verb="Mapping", **self.how)
+        guard.look()
 
     def _boxes(self, out: Volume, record: Journal) -> Boxes:
         """Return the tasks' boxes: along the target's chunks or shards, so that no two tasks write one object."""

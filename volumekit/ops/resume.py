@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from volumekit.errors import MetadataError, StorageError
+from volumekit.errors import MetadataError, TargetExistsError
 from volumekit.formats.stack import Stack
 from volumekit.model.provenance import Provenance
 from volumekit.model.url import parse_url
 from volumekit.ops.journal import FOLDER, Journal
+from volumekit.ops.stamps import Part, changes, stamps_of, told
 from volumekit.storage import open_store
 from volumekit.volume.places import place_of
 from volumekit.volume.source import resolve, split_selector
@@ -57,6 +58,8 @@ def find_journal(
     path: str | os.PathLike[str] | None = None,
     beside: bool = False,
     mend: Mend | None = None,
+    source: Volume | None = None,
+    again: bool = False,
 ) -> Journal:
     """Return the journal of this very job, or a new one.
 
@@ -80,17 +83,23 @@ def find_journal(
         zarr, where other folders than its own are frowned upon.
     mend : Mend, optional
         Whether what was left out for damaged images is to be done again, and their source.
+    source : Volume, optional
+        What the job reads: if chunks of it have changed since the journal was begun, by its `Journal.stamps`, a
+        finished job is another one, and an unfinished one is refused.
+    again : bool
+        Whether an unfinished one then begins again instead.
 
     Raises
     ------
     TargetExistsError
-        If there is the journal of an unfinished job with other parameters.
+        If there is the journal of an unfinished job with other parameters, or of another state of the source.
     MetadataError
         If it is damaged.
     """
     store, key = _kept(store, name, path, beside=beside)
     new = Journal(store, key, dict(job), dict(plan), kept=not beside)
-    if overwrite and not _unfinished(store, key, job):
+    going_on = overwrite and _unfinished(store, key, job)
+    if overwrite and not going_on:
         return new
     found = Journal.find(store, key)
     if found is not None and mend is not None and mend.applies(found, job):
@@ -98,12 +107,32 @@ def find_journal(
     if found is None or (found.finished and not found.is_of(job)):
         return new
     found.check(job)
+    outdated = _outdated(source, found.stamps)
+    if outdated is not None and not (found.finished or going_on or again):
+        found.refuse(outdated)
+    if outdated is not None:
+        new.outdated = outdated
+        return new
     found.kept = not beside
     return found
 
 
+def _outdated(source: Volume | None, stamps: Mapping[str, str] | None) -> str | None:
+    """Return what has changed of a source, None if nothing has that is known of."""
+    names = changes(source, stamps) if source is not None and isinstance(stamps, Mapping) else []
+    return f"the source has changed since: {told(names)}" if names else None
+
+
 def find_begun(
-    target: Volume, name: str, job: Mapping[str, Any], *, entry: dict[str, Any], overwrite: bool, **how: Any
+    target: Volume,
+    name: str,
+    job: Mapping[str, Any],
+    *,
+    entry: dict[str, Any],
+    overwrite: bool,
+    source: Volume | None = None,
+    advice: str = "overwrite=True (--overwrite) makes it again",
+    **how: Any,
 ) -> tuple[Journal, bool]:
     """Return the journal of a job that makes a new dataset, and whether the dataset is there, finished.
 
@@ -115,22 +144,34 @@ def find_begun(
         As for `find_journal`.
     entry : dict
         The job's entry of the provenance; gets a mark if that is what tells later that it is finished.
+    source : Volume, optional
+        What the job reads.
+    advice : str
+        What to do where the dataset is there, but the source has changed since.
     **how
         As for `find_journal`.
 
     Raises
     ------
-    TargetExistsError, MetadataError
+    TargetExistsError
+        As for `find_journal`, and if the dataset is there, but what it was made of has changed since.
+    MetadataError
         As for `find_journal`.
     """
     array = target.array(0)
     place = place_of(array.fmt)
-    record = find_journal(array.store, name, job, overwrite=overwrite, beside=place.closed, **how)
+    record = find_journal(array.store, name, job, overwrite=overwrite, beside=place.closed, source=source, **how)
     if place.closed:
         entry["job"] = digest(job)
-    last = place.closed and not overwrite and not record.saved
-    done = record.finished or (last and _is_last(place.notes(array.store), entry["job"]))
-    return record, done and place.present(array.store)
+    last = _last(place.notes(array.store), digest(job)) if place.closed and not overwrite and not record.saved else None
+    outdated = record.outdated if last is None else _outdated(source, last.get("stamps"))
+    done = (record.finished or last is not None or outdated is not None) and place.present(array.store)
+    if done and outdated is not None and not overwrite:
+        raise TargetExistsError(
+            f"{target.cloudpath} is the finished result of this very command, but {outdated}. {advice}",
+            url=target.cloudpath,
+        )
+    return record, done
 
 
 def last_journal(
@@ -152,10 +193,33 @@ def _kept(store: Store, name: str, path: str | os.PathLike[str] | None, *, besid
     return open_store(url.base), url.name
 
 
-def _is_last(provenance: Provenance, mark: str) -> bool:
-    """Tell whether the last job that a provenance tells of has this mark, and finished."""
+def _last(provenance: Provenance, mark: str) -> Mapping[str, Any] | None:
+    """Return what a provenance tells of the last job, if that has this mark, and finished."""
     last = provenance.processing[-1] if provenance.processing else {}
-    return last.get("job") == mark and "finished" in last
+    return last if last.get("job") == mark and "finished" in last else None
+
+
+def stamp(record: Journal, entry: dict[str, Any], parts: Iterable[Part]) -> None:
+    """Note what a job is going to read, in its journal, unless that was done when it began.
+
+    Parameters
+    ----------
+    record : Journal
+        The journal.
+    entry : dict
+        The job's entry of the provenance; gets the marks as well if it is what stays of the job.
+    parts : iterable of tuple
+        As for `stamps_of`.
+
+    Raises
+    ------
+    PermissionDeniedError, StorageError
+        If chunks of the source cannot be asked for.
+    """
+    if record.stamps is None:
+        record.stamps = stamps_of(parts, digest(record.job))
+    if "job" in entry:
+        entry["stamps"] = record.stamps
 
 
 def _unfinished(store: Store, key: str, job: Mapping[str, Any]) -> bool:
@@ -200,21 +264,8 @@ def _folder(stack: Volume) -> str:
 
 
 def _mark(folder: str, name: str) -> tuple[int, int]:
-    state = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - one call for each of many files
+    try:
+        state = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - one call for each of many files
+    except FileNotFoundError:
+        return -1, -1
     return state.st_size, state.st_mtime_ns
-
-
-def check_unchanged(volume: Volume | None, before: str | None) -> None:
-    """Refuse a result that was made of a source that changed meanwhile.
-
-    Raises
-    ------
-    StorageError
-        If it did.
-    """
-    if volume is not None and before is not None and fingerprint(volume) != before:
-        raise StorageError(
-            "the source changed while it was read: its files have other sizes or times than when the job began. "
-            "overwrite=True (--overwrite) starts over",
-            url=volume.cloudpath,
-        )

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import copy as copying
+import functools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from volumekit.engine.copying import Copied, alike, copy
 from volumekit.engine.drive import run as drive
-from volumekit.errors import DatasetNotFoundError, OptionError, ReadOnlyError, TargetExistsError
-from volumekit.formats.precomputed import Precomputed
 from volumekit.model.bbox import Bbox
 from volumekit.model.level import Level
 from volumekit.model.plain import plain
 from volumekit.ops.apart import check_apart
+from volumekit.ops.estimate import Estimate
 from volumekit.ops.options import box_inside
 from volumekit.ops.plan import Plan, Stage, Task, cut
-from volumekit.ops.positions import check_chosen
-from volumekit.ops.resume import find_journal, fingerprint, last_journal
+from volumekit.ops.receiver import Receiver
+from volumekit.ops.resume import find_journal, fingerprint, stamp
 from volumekit.ops.run import run, thread_count
 from volumekit.ops.runners import Report, choose_runner
-from volumekit.ops.target import listed, provenance_of
+from volumekit.ops.seen import Look, Seen, checksum
+from volumekit.ops.stamps import Part
+from volumekit.ops.target import provenance_of
 from volumekit.ops.trial import estimate_transfer
+from volumekit.ops.watch import Guard
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from volumekit.model.url import URL
     from volumekit.ops.journal import Journal
 
 log = logging.getLogger(__name__)
 
 TASK_BYTES = 64 << 20
 """Voxels that a task moves, unless one shard holds more."""
+
+_ADVICE = "The same command once more compares every chunk and copies what differs"
 
 
 def transfer(
@@ -57,7 +60,8 @@ def transfer(
 
     Chunks are copied byte by byte where source and target have the same grid, encoding and data type, shards or not;
     chunks that are the same already are left alone. Where they differ, voxels are decoded and encoded anew. Chunks that
-    the source lacks are removed from the target's box. The same call goes on where it was cut off.
+    the source lacks are removed from the target's box. The same call goes on where it was cut off; after a finished one
+    it does nothing if no chunk of the source has changed since, and else copies what differs.
 
     Parameters
     ----------
@@ -80,7 +84,7 @@ def transfer(
     overwrite : bool
         Whether levels may be written that hold chunks already; those that the last transfer there put may anyway, if it
         was from this source. Also whether a transfer of something else that was cut off there may be given up: what it
-        copied stays.
+        copied stays. And whether every chunk is compared after a finished call of the same.
     dry_run : bool
         Whether to write nothing, and return an estimate of the time and the room it takes.
     progress : bool, optional
@@ -103,7 +107,7 @@ def transfer(
     OutOfBoundsError
         If the box reaches outside.
     PermissionDeniedError, NoSpaceError, StorageError, CorruptChunkError
-        If something cannot be read or written.
+        If something cannot be read or written, or the source changes meanwhile.
     """
     threads, runner = thread_count(jobs), choose_runner(processes, client)
     source = src if isinstance(src, Volume) else Volume(src, parallel=threads)
@@ -113,78 +117,91 @@ def transfer(
     part = box_inside(box, source.levels[numbers[0]].bounds)
     how: dict[str, Any] = {"parallel": threads, "non_aligned_writes": True, "fill_missing": True}
     how |= {"compress": compress} if compress is not None else {}
-    target, is_new = (_given(dst, how), False) if isinstance(dst, Volume) else _target(source, url, numbers, how)
-    check_chosen(source, target)
-    last = last_journal(target.array(0).store, "transfer", path=journal)
-    ours = is_new or _is_ours(last, source)
-    described = is_new or (ours and _describe(target, source, numbers)) or not listed(target)
-    pairs = [(mip, _match(source.levels[mip], target)) for mip in numbers]
-    job = {
+    target = Receiver.open(source, dst if isinstance(dst, Volume) else url, numbers, journal=journal, how=how)
+    job = _job(source, target.volume, part, numbers, compress)
+    target.check(job, overwrite=overwrite)
+    work, running = Transfer(source, target.volume, target.pairs), _How(jobs=threads, progress=progress)
+    plan = work.plan(part, threads)
+    record = _record(work, plan, target, job, overwrite=overwrite, journal=journal, **running)
+    if record.finished:
+        return Estimate.nothing(str(url)) if dry_run else _nothing_left(target, dst)
+    if dry_run:
+        return estimate_transfer(work, plan, threads)
+    _begin(record, work.parts(part), target, source)
+    seen = Seen(record, Guard(source, numbers, stamps=record.stamps or {}, state=job["state"], advice=_ADVICE))
+    run(plan, work, verb="Transferring", journal=record, runner=runner, collect=seen, **running)
+    seen.guard.look()
+    if target.described:
+        target.volume.commit_info()
+    record.finish()
+    log.info("%s", work.copied)
+    if isinstance(dst, Volume) and target.described:
+        dst.refresh_info()
+    return dst if isinstance(dst, Volume) else Volume(target.volume.cloudpath)
+
+
+class _How(TypedDict):
+    """How tasks are run."""
+
+    jobs: int
+    progress: bool | None
+
+
+def _job(
+    source: Volume, target: Volume, part: Bbox, mips: Sequence[int], compress: str | bool | None
+) -> dict[str, Any]:
+    """Return what a result depends on."""
+    return {
         "task": "transfer",
         "source": source.cloudpath,
         **({"at": dict(source.at)} if source.at else {}),
         **({"dst_at": dict(target.at)} if target.at else {}),
         "box": [*part.minpt.tolist(), *part.maxpt.tolist()],
-        "mips": numbers,
+        "mips": list(mips),
         "compress": compress,
         "state": fingerprint(source),
     }
-    store = target.array(0).store
-    if last is not None and not (last.finished or overwrite):
-        last.check(job)
-    if not (ours or overwrite):
-        _check_empty(target, [other for _, other in pairs])
-    record = find_journal(store, "transfer", job, plan={}, overwrite=True, path=journal)
-    work = Transfer(source, target, tuple(pairs))
-    plan = work.plan(part, threads)
-    if dry_run:
-        return estimate_transfer(work, plan, threads)
-    record.save()
-    if is_new:
-        target.provenance = provenance_of(source, [source.cloudpath])
-        target.commit_provenance()
-    run(
-        plan,
-        work,
-        jobs=threads,
-        progress=progress,
-        verb="Transferring",
-        journal=record,
-        runner=runner,
+
+
+def _record(
+    work: Transfer,
+    plan: Plan,
+    target: Receiver,
+    job: dict[str, Any],
+    *,
+    overwrite: bool,
+    journal: str | os.PathLike[str] | None,
+    **how: Unpack[_How],
+) -> Journal:
+    """Return the journal: a finished one if nothing is left to do, else one to go on with, or a new one."""
+    place, plans = target.volume.cloudpath, {"plan": {"target": target.volume.cloudpath}}
+    find = functools.partial(find_journal, target.volume.array(0).store, "transfer", job, path=journal, **plans)
+    record = find(overwrite=overwrite, source=work.source, again=True)
+    if not record.finished:
+        return record
+    look, same = Look(work.source, tuple(mip for mip, _ in work.pairs)), record.plan.get("target") == place
+    nothing_left = same and not target.described and look.unchanged(plan, record, **how)
+    return record if nothing_left else find(overwrite=True)
+
+
+def _nothing_left(target: Receiver, dst: Volume | str | os.PathLike[str]) -> Volume:
+    log.warning(
+        "%s was transferred by this very command, and no chunk of the source has changed since: nothing is left to do; "
+        "overwrite=True (--overwrite) compares every chunk",
+        target.volume.cloudpath,
     )
-    if described:
-        target.commit_info()
-    record.finish()
-    log.info("%s", work.copied)
-    if not isinstance(dst, Volume):
-        return Volume(target.cloudpath)
-    if described:
-        dst.refresh_info()
-    return dst
+    return dst if isinstance(dst, Volume) else Volume(target.volume.cloudpath)
 
 
-def _given(volume: Volume, how: Mapping[str, Any]) -> Volume:
-    """Return a volume that is the target, with further options."""
-    target = volume._snapshot()
-    for name, value in how.items():
-        setattr(target, name, value)
-    return target
-
-
-def _is_ours(last: Journal | None, source: Volume) -> bool:
-    """Tell whether the last transfer to a place was from this source."""
-    job = {} if last is None else last.job
-    return job.get("source") == source.cloudpath and (job.get("at") or {}) == dict(source.at or {})
-
-
-def _check_empty(target: Volume, mips: Sequence[int]) -> None:
-    for mip in mips:
-        if target.has_data(mip):
-            raise TargetExistsError(
-                f"mip {mip} of {target.cloudpath} holds chunks that are from elsewhere; overwrite=True (--overwrite) "
-                "writes over them, where the source has others",
-                url=target.cloudpath,
-            )
+def _begin(record: Journal, parts: Sequence[Part], target: Receiver, source: Volume) -> None:
+    """Store the journal, and where a new volume is from."""
+    if not record.saved:
+        record.seen = 0
+    stamp(record, {}, parts)
+    record.save()
+    if target.is_new:
+        target.volume.provenance = provenance_of(source, [source.cloudpath])
+        target.volume.commit_provenance()
 
 
 def mip_numbers(source: Volume, mips: Any) -> list[int]:
@@ -193,47 +210,6 @@ def mip_numbers(source: Volume, mips: Any) -> list[int]:
         return list(source.available_mips)
     mips = plain(mips)
     return sorted(source.to_mip(mip) for mip in ([mips] if isinstance(mips, int) else mips))
-
-
-def _target(source: Volume, url: URL, mips: Sequence[int], how: Mapping[str, Any]) -> tuple[Volume, bool]:
-    """Open the target, or describe a new one with some levels of the source."""
-    try:
-        return Volume(str(url), **how), False
-    except DatasetNotFoundError:
-        fmt = source.array(0).fmt
-        if not isinstance(fmt, Precomputed):
-            raise ReadOnlyError(
-                f"{fmt.name} data cannot be transferred to a new place; convert it", url=str(url)
-            ) from None
-        info = copying.deepcopy(fmt.info)
-        info["scales"] = [info["scales"][mip] for mip in dict.fromkeys(mips)]
-        return Volume(str(url), info=info, **how), True
-
-
-def _describe(target: Volume, source: Volume, mips: Sequence[int]) -> bool:
-    """Add levels of the source to the description of a target that lacks them; tell whether there were any."""
-    theirs, ours = source.array(0).fmt, target.array(0).fmt
-    if not (isinstance(theirs, Precomputed) and isinstance(ours, Precomputed)):
-        return False
-    info, there = copying.deepcopy(ours.info), {scale["key"] for scale in ours.info["scales"]}
-    wanted = (theirs.info["scales"][mip] for mip in dict.fromkeys(mips))
-    lacking = [copying.deepcopy(scale) for scale in wanted if scale["key"] not in there]
-    info["scales"] = sorted([*info["scales"], *lacking], key=lambda scale: [float(n) for n in scale["resolution"]])
-    if lacking:
-        target.info = info
-    return bool(lacking)
-
-
-def _match(level: Level, target: Volume) -> int:
-    """Return the target's mip that holds the same voxels."""
-    for number, other in enumerate(target.levels):
-        if (other.resolution, other.bounds, other.channels) == (level.resolution, level.bounds, level.channels):
-            return number
-    raise OptionError(
-        f"the target has no mip of {level.shape} voxels of {list(level.resolution)} nm at {level.bounds}; transfer "
-        "to a new place, or add such a scale",
-        url=target.cloudpath,
-    )
 
 
 @dataclass
@@ -255,12 +231,19 @@ class Transfer:
     pairs: tuple[tuple[int, int], ...]
     copied: Copied = field(default_factory=Copied)
 
+    def parts(self, box: Bbox) -> list[Part]:
+        """Return the levels of the source, each with the part of it that a box of the finest mip is."""
+        first, bounds = self.pairs[0][0], [self.target.levels[other].bounds for _, other in self.pairs]
+        return [
+            (self.source.array(mip), self.source.bbox_to_mip(box, first, mip).intersection(there))
+            for (mip, _), there in zip(self.pairs, bounds, strict=True)
+        ]
+
     def plan(self, box: Bbox, threads: int) -> Plan:
         """Cut a box of the finest mip into tasks along the target's chunks or shards, mip by mip."""
         stages, number = [], 0
-        for stage, (mip, other) in enumerate(self.pairs):
+        for stage, ((_, part), (_, other)) in enumerate(zip(self.parts(box), self.pairs, strict=True)):
             level = self.target.levels[other]
-            part = self.source.bbox_to_mip(box, self.pairs[0][0], mip).intersection(level.bounds)
             boxes = [] if part.empty() else pieces(part, level)
             tasks = tuple(Task(number + n, stage, piece) for n, piece in enumerate(boxes))
             size = level.channels * level.dtype.itemsize
@@ -268,16 +251,18 @@ class Transfer:
             number += len(tasks)
         return Plan(tuple(stages), TASK_BYTES * threads)
 
-    def __call__(self, task: Task, report: Report) -> None:
-        """Do one task: see `volumekit.ops.run.Work`."""
+    def __call__(self, task: Task, report: Report) -> int | None:
+        """Do one task: see `volumekit.ops.run.Work`; return the checksum of what it read, taken before."""
         mip, other = self.pairs[task.stage]
         source, target = self.source.array(mip), self.target.array(other)
+        found = checksum(source, task.box)
         if alike(source, target):
             drive(copy(source, target, task.box, copied=self.copied, report=report))
-            return
+            return found
         index = task.box
         self.target.upload(index, self.source.download(index, mip, progress=False), mip=other, progress=False)
         report(int(index.volume()) * target.level.channels * target.level.dtype.itemsize)
+        return found
 
 
 def pieces(part: Bbox, level: Level) -> list[Bbox]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from volumekit.errors import PermissionDeniedError, StorageError
 from volumekit.formats.stack import Stack
 from volumekit.ops.plan import Plan, Task
 from volumekit.ops.pyramid import Pass, corners
-from volumekit.ops.resume import check_unchanged, mark_of
+from volumekit.ops.resume import fingerprint, mark_of
+from volumekit.ops.stamps import changes, stored_levels, told
 
 if TYPE_CHECKING:
     from volumekit.ops.journal import Journal
@@ -24,8 +27,84 @@ SECONDS = 60.0
 SHOWN = 10
 
 
-class Watch:
-    """Told of each task that is done; see `volumekit.ops.run.run`.
+class Guard:
+    """Looks, as tasks are done, whether the source is still what it was when the job began; see `ops.run.run`.
+
+    Parameters
+    ----------
+    volume : Volume
+        The source.
+    mips : sequence of int
+        Levels of it that are read.
+    stamps : Mapping
+        Marks of chunks or shards from when the job began, see `ops.stamps`.
+    state : str, optional
+        Of images, the `fingerprint` from then.
+    advice : str
+        What to do when it has changed.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        mips: Sequence[int],
+        *,
+        stamps: Mapping[str, str],
+        state: str | None = None,
+        advice: str = "overwrite=True (--overwrite) starts over",
+    ) -> None:
+        self._volume, self._mips, self._stamps, self._advice = volume, mips, stamps, advice
+        images = isinstance(volume.array().fmt, Stack)
+        self._state = state if images else None
+        self._levels = None if images else stored_levels(volume, mips)
+        self._looked = time.monotonic()
+
+    def __call__(self, task: Task, result: Any) -> None:
+        """Look, if it is a while since that was done; the source need not answer.
+
+        Raises
+        ------
+        StorageError
+            If it has changed.
+        """
+        if time.monotonic() - self._looked >= SECONDS:
+            self._looked, reason = time.monotonic(), None
+            with suppress(PermissionDeniedError, StorageError):
+                reason = self._change()
+            self._refuse(reason)
+
+    def look(self) -> None:
+        """Look.
+
+        Raises
+        ------
+        StorageError
+            If the source has changed.
+        PermissionDeniedError, StorageError
+            If it cannot be told.
+        """
+        self._refuse(self._change())
+
+    def _change(self) -> str | None:
+        """Return what has changed."""
+        if self._state is not None and fingerprint(self._volume) != self._state:
+            return "its files have other sizes or times than when the job began"
+        names = changes(self._volume, self._stamps)
+        if names:
+            return told(names)
+        if self._levels is not None and stored_levels(self._volume, self._mips) != self._levels:
+            return "its metadata say something else of the levels that are read"
+        return None
+
+    def _refuse(self, reason: str | None) -> None:
+        if reason is not None:
+            raise StorageError(
+                f"the source changed while it was read: {reason}. {self._advice}", url=self._volume.cloudpath
+            )
+
+
+class Watch(Guard):
+    """Also takes what tasks found damaged, of images.
 
     Parameters
     ----------
@@ -42,9 +121,9 @@ class Watch:
     """
 
     def __init__(self, volume: Volume, journal: Journal, plan: Plan, axis: int, shift: Sequence[int]) -> None:
-        self._volume, self._journal = volume, journal
+        super().__init__(volume, [volume.mip], stamps=journal.stamps or {}, state=journal.job["state"])
+        self._journal = journal
         self._first, self._axis, self._shift = plan.stages[0], axis, shift[axis]
-        self._looked = time.monotonic()
 
     def __call__(self, task: Task, damaged: dict[str, str]) -> None:
         """Take what a task found damaged.
@@ -62,8 +141,7 @@ class Watch:
             journal.damaged[name] = reason
         if damaged or (task.stage and journal.damaged):  # later stages read what the first one left
             journal.lacking.add(task.number)
-        if time.monotonic() - self._looked >= SECONDS:
-            self._look()
+        super().__call__(task, damaged)
 
     def failed(self, task: Task, error: BaseException) -> None:
         """Take a task that failed: the images to blame may be replaced, if all that read them is done again."""
@@ -94,7 +172,7 @@ class Watch:
         StorageError
             If the source has changed.
         """
-        self._look()
+        self.look()
         damaged = self._journal.damaged
         if not damaged:
             return {"damaged": None}
@@ -105,7 +183,3 @@ class Watch:
 
     def _background(self) -> int | float:
         return self._volume.array().options.background
-
-    def _look(self) -> None:
-        check_unchanged(self._volume, self._journal.job["state"])
-        self._looked = time.monotonic()

@@ -76,12 +76,13 @@ class Store(ABC):
     suffixed : bool
         Whether other programs keep compressed objects here under names like ``key.gz``.
     headed : bool
-        Whether objects have headers, and so are compressed by Content-Encoding rather than behind suffixes; values of
-        a commit may then be `storage.headers.Headed`.
+        Whether objects have headers (then Content-Encoding compresses, not suffixes); see `storage.headers.Headed`.
     endpoint : str or None
         The server, or whatever else says where this is, if the URL alone does not.
     near : bool
         Whether reading a key takes no longer than handing the work to another thread, so that `peek` is the way.
+    lasting : slice
+        The part of a stamp that is the same in all processes and on all machines; if it is empty, none is.
     """
 
     url: str
@@ -92,6 +93,7 @@ class Store(ABC):
     headed: bool = False
     endpoint: str | None = None
     near: bool = False
+    lasting: slice = slice(None)
 
     @property
     def credentials(self) -> str | None:
@@ -119,8 +121,7 @@ class Store(ABC):
     def peek(self, key: str, start: int | None = None, stop: int | None = None) -> Value | None:
         """Read a key, or a range of it, in the calling thread, only to look at it.
 
-        The stamp is as good as that of `read` for telling whether an object changed between two peeks, and no good for
-        `commit`.
+        The stamp tells whether an object changed between two peeks, as that of `read` does; it is no good for `commit`.
 
         Raises
         ------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from volumekit.errors import ReadOnlyError
 from volumekit.storage.base import Future, Store, Value, done, failed
-from volumekit.storage.kvstore import FileStore, file_part, file_stamp, os_error
+from volumekit.storage.kvstore import TIME, FileStore, file_part, file_stamp, os_error
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
@@ -31,6 +31,7 @@ class ConfinedStore(Store):
 
     writable = False
     suffixed = near = True
+    lasting = TIME
 
     def __init__(self, base: FileStore) -> None:
         self.url, self._base = base.url, base

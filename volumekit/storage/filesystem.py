@@ -62,12 +62,15 @@ class Filesystem:
         Whether conditions hold against other processes as well.
     headed : bool
         Whether objects have headers.
+    lasting : slice
+        See `storage.base.Store`: what is known of writes of this process is not.
     writable, listable : bool
         What it can do.
     """
 
     conditional: ClassVar[bool] = False
     headed: ClassVar[bool] = False
+    lasting: ClassVar[slice] = slice(17, None)
 
     def __init__(self, fs: Any, *, durable: bool = False) -> None:
         self.fs, self.durable = fs, durable
@@ -113,8 +116,9 @@ class Filesystem:
     def _stamp(self, path: str, info: Info) -> bytes:
         tags = [(name, info[name]) for name in _TAGS if info.get(name)]
         facts = tags or [(name, info[name]) for name in _TRAITS if name in info]
-        told = repr((facts, _WRITES.count(self._id(path))))
-        return b"\0" + hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        lasting = tags or [(name, info[name]) for name in _TRAITS if name in info and name != "ino"]
+        dated = any(name != "size" for name, _ in lasting)
+        return b"\0" + _digest((facts, _WRITES.count(self._id(path)))) + (_digest(lasting) if dated else b"")
 
     def _id(self, path: str) -> tuple[str, str]:
         return type(self.fs).__qualname__, path
@@ -234,6 +238,11 @@ class Filesystem:
             return [], None
         names = (path.lstrip("/") if not folder else path.removeprefix(f"{folder}/") for path in found)
         return [name for name in names if name.startswith(start) and name != folder and not name.endswith(PART)], None
+
+
+def _digest(facts: Any) -> bytes:
+    """Return 16 bytes that differ where facts do."""
+    return hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def protocols(fs: Any) -> set[str]:

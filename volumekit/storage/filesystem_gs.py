@@ -30,6 +30,7 @@ class GsFilesystem(Filesystem):
 
     conditional: ClassVar[bool] = True
     headed: ClassVar[bool] = True
+    lasting: ClassVar[slice] = slice(None)
 
     def __init__(self, fs: Any, *, durable: bool = False) -> None:
         super().__init__(fs, durable=durable)

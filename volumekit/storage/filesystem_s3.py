@@ -25,6 +25,7 @@ class S3Filesystem(Filesystem):
 
     conditional: ClassVar[bool] = True
     headed: ClassVar[bool] = True
+    lasting: ClassVar[slice] = slice(None)
 
     @property
     def credentials(self) -> str:

@@ -61,7 +61,7 @@ class FsspecStore(Store):
         self.files = _adapter(fs)(fs, durable=durable)
         self.writable, self.listable = self.files.writable, self.files.listable
         self.conditional, self.headed = self.files.conditional, self.files.headed
-        self.suffixed = not self.headed
+        self.suffixed, self.lasting = not self.headed, self.files.lasting
         self.endpoint = _endpoint(fs, url, self.root)
 
     @property

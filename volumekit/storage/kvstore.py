@@ -36,6 +36,7 @@ _LOCK = ".__lock"
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking, as the name may be that of a pipe
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # no O_TRUNC: what is there is what comes, mostly
 _STAMP = struct.Struct("<xQQQ")  # TensorStore's own, of a file
+TIME = slice(17, None)  # of such a stamp; the rest is another after the disk was mounted anew, or elsewhere
 _MOST = 1 << 30  # Linux writes no more than 2 GiB at a time
 _SIZE = re.compile(r"(?:value of|total) size (\d+)")
 
@@ -200,6 +201,7 @@ class FileStore(KvStore):
     """A directory. Programs of this field keep compressed objects in files like ``key.gz``."""
 
     suffixed = near = True
+    lasting = TIME
 
     def __init__(self, url: URL, *, durable: bool = False, options: Mapping[str, Any] | None = None) -> None:
         self.root = posixpath.normpath(url.path) + "/"

@@ -34,7 +34,7 @@ class Wrapper(Store):
     def __init__(self, base: Store) -> None:
         self.url, self.writable, self.listable = base.url, base.writable, base.listable
         self.conditional, self.suffixed, self.headed = base.conditional, base.suffixed, base.headed
-        self.endpoint = base.endpoint
+        self.endpoint, self.lasting = base.endpoint, base.lasting
         self._base = base
 
     @property
