@@ -15,6 +15,8 @@ from typing import Any
 import volumekit
 from volumekit.ops import runners, transfer
 from volumekit.ops.plan import Task
+from volumekit.ops.runners import Work
+from volumekit.ops.seen import Look
 
 
 def main(log: str, job: str) -> None:
@@ -27,15 +29,21 @@ def main(log: str, job: str) -> None:
 
 
 def _note_tasks(kind: Any, log: Path) -> None:
-    submit = kind.submit
+    """Let a runner note what it starts, but for looks whether a finished transfer has anything left to do."""
+    begin, submit, works = kind.begin, kind.submit, {}
+
+    def begun(self: Any, work: Work, bar: Any) -> None:
+        works[self] = work
+        begin(self, work, bar)
 
     def noted(self: Any, task: Task) -> Future[Any]:
-        with log.open("a") as file:
-            file.write(f"{task.number}\n")
+        if not isinstance(works[self], Look):
+            with log.open("a") as file:
+                file.write(f"{task.number}\n")
         future: Future[Any] = submit(self, task)
         return future
 
-    kind.submit = noted
+    kind.begin, kind.submit = begun, noted
 
 
 if __name__ == "__main__":
