@@ -326,7 +326,7 @@ def test_a_journal_of_one_target_is_not_that_of_another(tmp_path, after):
     for name in ("b", "c"):
         volume(tmp_path / name, (16, 16, 8))[:] = 0
         transfer(source, tmp_path / name, overwrite=True, progress=False)
-    seen = after(0, stop)
+    before = len(seen := after(0, stop))
     for name in ("b", "c", "c"):
         transfer(source, tmp_path / name, overwrite=name == "b", journal=journal, progress=False)
-    assert seen == [0, 0]
+    assert len(seen) - before == 2

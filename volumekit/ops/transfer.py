@@ -174,8 +174,8 @@ def _record(
     **how: Unpack[_How],
 ) -> Journal:
     """Return the journal: a finished one if nothing is left to do, else one to go on with, or a new one."""
-    place, plans = target.volume.cloudpath, {"plan": {"target": target.volume.cloudpath}}
-    find = functools.partial(find_journal, target.volume.array(0).store, "transfer", job, path=journal, **plans)
+    store, place = target.volume.array(0).store, target.volume.cloudpath
+    find = functools.partial(find_journal, store, "transfer", job, plan={"target": place}, path=journal)
     record = find(overwrite=overwrite, source=work.source, again=True)
     if not record.finished:
         return record
