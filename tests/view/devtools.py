@@ -53,16 +53,21 @@ class Seen:
 
 def examine(url, *, patience=120.0):
     """Open a page in a browser of its own; return what it shows once it is ready, or something failed."""
+    return visit(url, _look, patience=patience)
+
+
+def visit(url, act, *, patience=120.0):
+    """Open a page in a browser of its own, do something with its `Tools`; return what it shows."""
     with Browser(url, flags=FLAGS) as browser:
-        return asyncio.run(asyncio.wait_for(_examine(browser, patience), 2 * patience))
+        return asyncio.run(asyncio.wait_for(_visit(browser, act, patience), 2 * patience))
 
 
-async def _examine(browser, patience):
+async def _visit(browser, act, patience):
     end = time.monotonic() + patience
     seen = Seen()
     page = await websocket_connect(await _address(browser, end), max_message_size=1 << 28)
     try:
-        await _look(Tools(page, seen), seen, end)
+        await act(Tools(page, seen), seen, end)
     finally:
         page.close()
         while await page.read_message() is not None:

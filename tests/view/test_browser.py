@@ -1,7 +1,10 @@
 """Volumes as a real browser draws them: nothing fails to load, and known places have the right colours."""
 
+import asyncio
 import subprocess
 import sys
+import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from tests.view.devtools import examine, needs_browser
+from tests.view.devtools import examine, needs_browser, visit
 from volumekit import Volume, serve
 from volumekit.model.url import parse_url
 from volumekit.storage import open_store
@@ -223,6 +226,41 @@ def test_a_source_that_cannot_be_read_is_seen(tmp_path):
         seen = examine(viewer.url)
         assert seen.errors
         assert not seen.ready
+
+
+def test_a_page_tells_when_its_server_is_gone(tmp_path):
+    """And that it is back: the page need not be loaded again."""
+    write_precomputed(tmp_path / "data", image(), sharded=False)
+    servers = [serve(tmp_path / "data")]
+    port = urlsplit(servers[0].url).port
+    asked = "document.querySelector('#volumekit-gone')?.textContent ?? ''"
+    told = []
+
+    async def act(tools, seen, end):
+        async def wait_for(gone):
+            while time.monotonic() < end:
+                found = await tools.evaluate(asked)
+                if found is not None and bool(found) == gone:
+                    return told.append(found)
+                await asyncio.sleep(0.1)
+            raise TimeoutError
+
+        while not await tools.evaluate("typeof viewer !== 'undefined' && viewer.isReady()"):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(5)  # it has asked once meanwhile
+        await wait_for(gone=False)
+        servers.pop().close()
+        await wait_for(gone=True)
+        servers.append(serve(tmp_path / "data", port=port))
+        await wait_for(gone=False)
+
+    try:
+        visit(Viewer(servers[0], servers[0].names).url, act)
+    finally:
+        for server in servers:
+            server.close()
+    assert [bool(text) for text in told] == [False, True, False]
+    assert "does not answer" in told[1]
 
 
 def test_the_command(tmp_path):

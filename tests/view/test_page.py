@@ -60,6 +60,7 @@ def test_nothing_stays_open(running, brain):
     def heard(page):
         first = page.index("<script")
         assert page.startswith("<script>\nwindow.EventSource = class", first)
+        assert ("volumekit-gone" in page) == ("screenshot" not in page[first : page.index("</script>")])
         (events,) = re.findall(r"of (\[.*?\])\) this", page)
         return [json.loads(event) for event in json.loads(events)]
 

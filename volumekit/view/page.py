@@ -60,6 +60,27 @@ window.EventSource = class {
 """What the page hears from its server, told at once: the stream of events that it asks for would hold a connection of
 the browser, of which there are six, and a thread of a WSGI server, for as long as somebody looks."""
 
+_NOTICE = """<script>
+(() => {
+  const notice = document.createElement("div");
+  notice.id = "volumekit-gone";
+  notice.setAttribute("role", "alert");
+  notice.textContent = "The server of this page does not answer: what is not loaded yet stays away until it runs again.";
+  notice.style = "position:fixed;bottom:1em;left:50%;transform:translateX(-50%);z-index:9999;padding:.5em 1em;"
+    + "border-radius:4px;background:#a00;color:#fff;font:14px sans-serif;pointer-events:none";
+  const look = async () => {
+    if (document.hidden) return;
+    const asked = fetch(location.pathname, {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE)});
+    if (await asked.then(answer => ![502, 503, 504].includes(answer.status), () => false)) notice.remove();
+    else document.body.append(notice);
+  };
+  const again = () => look().finally(() => setTimeout(again, PAUSE));
+  addEventListener("visibilitychange", look);
+  setTimeout(again, PAUSE);
+})();
+</script>""".replace("PATIENCE", "30_000").replace("PAUSE", "4_000")
+"""Asks now and then, while somebody looks, whether the server is there: only a short request holds no connection."""
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -164,11 +185,12 @@ class Page:
         return _missing() if opening is None else _landing(opening())
 
     def _teller(self, token: str) -> bytes:
-        """Return the script that tells the page what to draw, if a picture was asked for."""
+        """Return the scripts of a page: what to draw if a picture was asked for, else who looks after the server."""
         size = self._sizes.get(token)
         config = {"screenshot": token, "viewerSize": size, "showUIControls": False}
-        events = [] if size is None else [json.dumps({"k": "c", "s": config, "g": f"{token}/1"})]
-        return (_TELLER % _in_script(events)).encode()
+        if size is None:
+            return ((_TELLER % "[]") + _NOTICE).encode()
+        return (_TELLER % _in_script([json.dumps({"k": "c", "s": config, "g": f"{token}/1"})])).encode()
 
     async def _action(self, request: Request) -> Response:
         token = request.path_params["token"]
