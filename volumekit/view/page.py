@@ -65,7 +65,7 @@ _NOTICE = """<script>
   const notice = document.createElement("div");
   notice.id = "volumekit-gone";
   notice.setAttribute("role", "alert");
-  notice.textContent = "The server of this page does not answer: what is not loaded yet stays away until it runs again.";
+  notice.textContent = "The server of this page does not answer: what is not loaded yet stays away until it is back.";
   notice.style = "position:fixed;bottom:1em;left:50%;transform:translateX(-50%);z-index:9999;padding:.5em 1em;"
     + "border-radius:4px;background:#a00;color:#fff;font:14px sans-serif;pointer-events:none";
   const look = async () => {
