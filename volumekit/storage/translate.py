@@ -80,7 +80,7 @@ def translate(
         return kind(str(error), url=url, key=key, box=box)
     kind, advice = _MEANING.get(_told(found, str(error)), (StorageError, "the storage failed"))
     named = _FILE.search(str(error)) or _OBJECT.search(str(error))
-    key = _relative(named[1], url) if named else _below(named_object(str(error)), url) or key
+    key = _below(_relative(named[1], url) if named else named_object(str(error)), url) or key
     return kind(f"{advice}: {_readable(error)}", url=url, key=key, box=box)
 
 
