@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 import volumekit
 from tests.volume.sample import OFFSET, make
 from volumekit import Volume
+from volumekit.errors import OptionError, UnsupportedError
 from volumekit.napari import napari_get_reader, read_layers
 
 with warnings.catch_warnings():
@@ -131,3 +133,54 @@ def test_what_is_left_to_others(tmp_path):
     assert napari_get_reader("nonsense://x") is None
     assert napari_get_reader(str(tmp_path / "v")) is read_layers
     assert read_layers([str(tmp_path / "v")])[0][1]["name"] == "v"
+
+
+@pytest.fixture(params=[2, 3])
+def plate(request, tmp_path):
+    """A plate of three wells, of which one has two fields; rows are groups."""
+
+    def group(path, attributes):
+        said = attributes if request.param == 2 else {"ome": {"version": "0.5", **attributes}}
+        zarr.open_group(tmp_path / "plate.zarr" / path, mode="w", zarr_format=request.param, attributes=said)
+
+    wells = ["A/1", "A/2", "B/1"]
+    group("", {"plate": {"wells": [{"path": path} for path in wells]}})
+    for row in "AB":
+        zarr.open_group(tmp_path / "plate.zarr" / row, mode="w", zarr_format=request.param)
+    for well in wells:
+        group(well, {"well": {"images": [{"path": "0"}, {"path": "1"}]}})
+        for field in "01":
+            how = {"format": "ome-zarr", "zarr_version": request.param, "progress": False}
+            place = tmp_path / "plate.zarr" / well / field
+            volumekit.convert(np.full((9, 8, 7), int(field) + 1, np.uint8), place, **how)
+    return tmp_path / "plate.zarr"
+
+
+@pytest.mark.usefixtures("manager")
+@pytest.mark.parametrize("inside", ["", "A", "B/"])
+def test_plates_say_what_could_be_opened(plate, inside):
+    """No picture can be made of a plate, nor of its rows; who drops one is told what could be opened instead."""
+    for reading in (read, lambda path: napari_get_reader(str(path))(str(path))):
+        with pytest.raises(OptionError) as caught:
+            reading(f"{plate}/{inside}" if inside else plate)
+        told = str(caught.value)
+        assert "is a plate of 3 wells: A/1, A/2, B/1, each with images, its fields;" in told
+        assert "by the path of a field, such as A/1/0, A/1/1" in told
+        assert (f"this lies in {plate}" in told) == bool(inside)
+
+
+@pytest.mark.usefixtures("manager")
+def test_wells_and_fields(plate):
+    """The paths that are told can be opened; a well is its first field."""
+    for path, value in (("A/1", 1), ("B/1/0", 1), ("B/1/1", 2)):
+        ((data, _, kind),) = read(plate / path)
+        assert (kind, int(np.asarray(data).max())) == ("image", value)
+
+
+@pytest.mark.usefixtures("manager")
+def test_versions_that_are_not_read(tmp_path):
+    volumekit.convert(np.zeros((9, 8, 7), np.uint8), tmp_path / "a.zarr", progress=False)
+    document = tmp_path / "a.zarr" / "zarr.json"
+    document.write_text(document.read_text().replace('"0.5"', '"0.6"'))
+    with pytest.raises(UnsupportedError, match=r"OME-Zarr 0\.6, which is not read"):
+        read(tmp_path / "a.zarr")

@@ -10,7 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from volumekit.errors import MissingExtraError, VolumekitError
+from volumekit.errors import (
+    DatasetNotFoundError,
+    MetadataError,
+    MissingExtraError,
+    OptionError,
+    UnsupportedError,
+    VolumekitError,
+)
 from volumekit.registry import load
 from volumekit.volume.volume import Volume
 from volumekit.volume.zero_based import ZeroBased
@@ -26,7 +33,8 @@ Reader = Callable[[str | Sequence[str]], list[LayerData]]
 def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what reads a path, or None if that is no volume.
 
-    Files that are no folders, and folders of images, are left to other readers.
+    Files that are no folders, folders of images, and what is no volume are left to other readers. Plates, their rows and
+    versions of formats that are not read are no volumes either, but reading them tells why, and what could be opened.
 
     Parameters
     ----------
@@ -36,9 +44,11 @@ def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     if not isinstance(path, str) or os.path.isfile(path):  # noqa: PTH113 - it may be a URL
         return None
     try:
-        volume = Volume(path)
+        volume = _opened(path)
     except MissingExtraError:
         raise
+    except (OptionError, UnsupportedError):
+        return read_layers  # which says what has to be chosen, or cannot be read
     except VolumekitError:
         return None
     return None if volume.cloudpath.startswith("stack:") else read_layers
@@ -61,10 +71,12 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
 
     Raises
     ------
+    OptionError
+        If it is a plate, or a row of one; lists the wells and tells the paths of fields.
     VolumekitError
         If it cannot be opened, or dask is not installed.
     """
-    volume = Volume(path if isinstance(path, str) else path[0])
+    volume = _opened(path if isinstance(path, str) else path[0])
     levels = {mip: level for mip, level in enumerate(volume.levels) if level.error is None}
     data = [_lazily(volume, mip) for mip in levels]
     finest = next(iter(levels.values()))
@@ -81,6 +93,26 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     if volume.num_channels > 1:
         arguments |= {"channel_axis": 0, **_channels(volume)}
     return [(data if len(data) > 1 else data[0], arguments, "labels" if labels else "image")]
+
+
+def _opened(path: str) -> Volume:
+    """Open a volume; of the row of a plate the error is that of the plate."""
+    try:
+        return Volume(path)
+    except (MetadataError, DatasetNotFoundError):
+        plate, _, row = path.rstrip("/").rpartition("/")
+        if plate and row:
+            _refuse_plate(plate)
+        raise
+
+
+def _refuse_plate(path: str) -> None:
+    try:
+        Volume(path)
+    except OptionError as error:
+        raise OptionError(f"this lies in {path}, which cannot be opened whole: {error.message}", url=path) from None
+    except VolumekitError:
+        return
 
 
 def _channels(volume: Volume) -> dict[str, list[str]]:

@@ -93,11 +93,22 @@ def _well(have: Have, group: Group, choices: Choices) -> Reading[Group]:
     if chosen not in wells:
         example = wells[0] if wells else "A/1"
         found = "" if chosen is None else f" has no well {chosen!r}; it"
+        fields = yield from _fields_of(have, group, example)
         raise OptionError(
-            f"this{found} is a plate of {len(wells)} wells: {_few(wells)}; open one with at={{'well': {example!r}}}, "
-            f"and at={{'field': n}} for its other fields"
+            f"this{found} is a plate of {len(wells)} wells: {_few(wells)}, each with images, its fields; open one with "
+            f"at={{'well': {example!r}}}, and at={{'field': n}} for its other fields; or by the path of a field, "
+            f"such as {_few([f'{example}/{name}' for name in fields])}"
         )
     return (yield from _enter(have, group, chosen))
+
+
+def _fields_of(have: Have, plate: Group, well: str) -> Reading[list[str]]:
+    """Return the paths of the fields of a well, one as they usually are if it cannot be read."""
+    try:
+        found = _paths((yield from _enter(have, plate, well)), "well", "images")
+    except MetadataError:
+        return ["0"]
+    return found or ["0"]
 
 
 def _field(have: Have, group: Group, choices: Choices) -> Reading[Group]:
