@@ -33,8 +33,9 @@ Reader = Callable[[str | Sequence[str]], list[LayerData]]
 def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what reads a path, or None if that is no volume.
 
-    Files that are no folders, folders of images, and what is no volume are left to other readers. Plates, their rows and
-    versions of formats that are not read are no volumes either, but reading them tells why, and what could be opened.
+    Files that are no folders, folders of images, and what is no volume are left to other readers. Plates, their rows
+    and versions of formats that are not read are no volumes either, but reading them tells why, and what could be
+    opened.
 
     Parameters
     ----------
