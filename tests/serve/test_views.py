@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
+import imagecodecs
 import numpy as np
 import pytest
 import tensorstore as ts
@@ -20,6 +21,9 @@ NAMES = sorted(path.parts[-3] for path in GOLDEN.glob("*/data/info"))
 OPENED = [name for name in NAMES if name != "ts_unknown_encoding"]
 WIDE = ["cv_raw_int64", "cv_fpzip_float64"]
 """Of data types that no viewer knows."""
+
+FRAMED = "cv_jxl_3ch_u8"
+"""Whose colours are frames of an animation, which no viewer shows."""
 
 PASSED = [name for name in OPENED if name not in WIDE]
 
@@ -76,7 +80,7 @@ def chunk_files(folder, key):
     return [path for path in (folder / key).iterdir() if "." not in path.name]
 
 
-@pytest.mark.parametrize("name", PASSED)
+@pytest.mark.parametrize("name", [name for name in PASSED if name != FRAMED])
 def test_stored_chunks_are_passed_through(server, name):
     info = json.loads((GOLDEN / name / "data" / "info").read_bytes())
     scale = info["scales"][0]
@@ -123,6 +127,46 @@ def array(rng):
 def as_precomputed(path, array, **how):
     how = {"resolution": (4, 4, 40), "voxel_offset": (-3, 7, 100), "chunk_size": (16, 16, 8), **how}
     return Volume.from_numpy(array, path, **how)
+
+
+def check_pixels(data, voxels):
+    """Raise unless a picture is no animation, and its pixels are the voxels, x fastest, with their channels."""
+    pixels = np.asarray(imagecodecs.jpegxl_decode(data))
+    assert (pixels.ndim, pixels.shape[-1]) == (3, 3)
+    np.testing.assert_array_equal(pixels.reshape(-1, 3), voxels.reshape(-1, 3, order="F"))
+
+
+def box_of(name):
+    return tuple(slice(*(int(n) for n in part.split("-"))) for part in name.rpartition("/")[2].split("_"))
+
+
+def test_colours_in_frames_are_made_pixels(server):
+    stored = Volume(GOLDEN / FRAMED / "data")
+    for name in stored.exists():
+        reply = get(server, f"/{FRAMED}/{name}")
+        check_pixels(reply.body, np.asarray(stored[box_of(name)]))
+        again = get(server, f"/{FRAMED}/{name}", headers={"If-None-Match": reply.headers["etag"]})
+        assert (reply.status, again.status) == (200, 304)
+    assert get(server, f"/{FRAMED}/{stored.key}/0-16_0-16_800-808").status == 404
+
+
+@pytest.mark.parametrize("sharding", [False, True])
+def test_colours_in_frames_beside_pixels(running, tmp_path, array, sharding):
+    colours = np.stack([array, array[::-1], array[:, ::-1]], axis=3)[:32, :32]
+    how = {"encoding": "jxl", "encoding_level": 100, "sharding": sharding, "voxel_offset": (0, 0, 0)}
+    stored = as_precomputed(tmp_path / "v", colours, **how)
+    objects, first, *others = stored.array().objects, *stored.exists()
+    planes = colours[box_of(first)].transpose(3, 2, 1, 0).reshape(3, -1, 16)
+    framed = bytes(imagecodecs.jpegxl_encode(planes, lossless=True, photometric="GRAY"))
+    objects.commit({first: framed, others[0]: framed[: len(framed) // 2]}).result()
+    seen = Volume((server := running(tmp_path / "v")).source())
+    assert "sharding" not in seen.scale
+    assert {name: stored.scale[name] for name in seen.scale} == seen.scale
+    check_pixels(get(server, f"/v/{first}").body, colours[box_of(first)])
+    assert get(server, f"/v/{others[0]}").status >= 500
+    for name in others[1:]:
+        assert get(server, f"/v/{name}").body == objects.peek(name).data
+        assert np.array_equal(seen[box_of(name)], colours[box_of(name)])
 
 
 @pytest.mark.parametrize("encoding", ["fpzip", "kempressed", "zfpc", "npz"])

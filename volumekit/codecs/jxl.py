@@ -157,6 +157,17 @@ def _read_header(data: bytes, shape: tuple[int, int, int, int]) -> tuple[int, ..
     return (shape[3], height, width) if animated else None
 
 
+def is_usual(data: bytes, shape: tuple[int, int, int, int]) -> bool:
+    """Tell whether each pixel of a picture holds the channels of a voxel, which is what others than cloud-volume read.
+
+    Raises
+    ------
+    CorruptChunkError
+        If its header is damaged, or that of another chunk.
+    """
+    return _read_header(data, shape) is None
+
+
 def _is_narrow(width: int, height: int, shape: tuple[int, int, int, int]) -> bool:
     """Tell whether a picture is what cloud-volume makes of three channels less than five voxels wide.
 

@@ -260,7 +260,7 @@ class Chunks:
         """Decode a chunk, or say which one is damaged."""
         with self._named(cell):
             chunk = self._format.decode(self._level, cell, value)
-            expected = self._shape(cell)
+            expected = self.shape(cell)
             if chunk.shape != expected:
                 raise CorruptChunkError(f"a chunk of shape {chunk.shape} where {expected} was expected")
         return chunk
@@ -281,9 +281,11 @@ class Chunks:
             error.box = error.box or self._format.box(self._level, cell)
             raise
 
-    def _shape(self, cell: Cell) -> tuple[int, ...]:
+    def shape(self, cell: Cell) -> tuple[int, int, int, int]:
+        """Return the shape of a chunk, (x, y, z, channel), cut where the level ends."""
         level = self._level
-        return tuple(min(c, n - at * c) for at, c, n in zip(cell, level.chunk, level.shape, strict=True))
+        x, y, z, c = (min(c, n - at * c) for at, c, n in zip(cell, level.chunk, level.shape, strict=True))
+        return x, y, z, c
 
     def encode(self, cell: Cell, chunk: NDArray[Any], value: Value | None = None) -> bytes | None:
         """Return what to store for a chunk; None: nothing.
@@ -307,7 +309,7 @@ class Chunks:
         """Return what to store instead of a chunk that is deleted, because of further positions of fixed axes in it."""
         if value is None:
             return None
-        chunk = np.full(self._shape(cell), self._level.fill, self._level.dtype)
+        chunk = np.full(self.shape(cell), self._level.fill, self._level.dtype)
         with self._named(cell):
             return self._format.merge(self._level, cell, chunk, value, needed=False)
 

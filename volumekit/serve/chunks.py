@@ -26,6 +26,9 @@ FAR = 64
 
 Encode = Callable[[NDArray[Any]], bytes | memoryview]
 
+Kept = Callable[[Chunks, Cell, Value], bytes | memoryview | None]
+"""Returns a stored chunk as it is to be sent, where it need not be decoded for that; else None."""
+
 
 class Transcoder:
     """Decodes and encodes chunks of one level.
@@ -40,18 +43,25 @@ class Transcoder:
         What else the tags of answers depend on: other levels, encodings and datasets have other salts.
     absent : bool
         Whether a missing chunk is "not found"; else it is full of background.
-    raw : bool
-        Whether ``encode`` returns nothing but the voxels' values, little endian, x fastest.
+    kept : callable, optional
+        Tells which chunks are sent as they are stored, but for their compression.
     executor : Executor
         Threads to do it in; as many chunks are decoded at the same time. Those of local files that take less time than
         handing them to a thread are decoded where they are asked for, one at a time.
     """
 
     def __init__(
-        self, array: LevelArray, encode: Encode, *, salt: bytes, absent: bool, executor: Executor, raw: bool = False
+        self,
+        array: LevelArray,
+        encode: Encode,
+        *,
+        salt: bytes,
+        absent: bool,
+        executor: Executor,
+        kept: Kept | None = None,
     ) -> None:
         self._array, self._encode, self._salt = array, encode, salt
-        self._absent, self._executor, self._raw = absent, executor, raw
+        self._absent, self._executor, self._kept = absent, executor, kept
         self._chunks = Chunks(array.objects.url, array.fmt, array.level, array.options)
         self._gate, self._pace = asyncio.Semaphore(FAR), Pace()
 
@@ -81,7 +91,9 @@ class Transcoder:
     def _body(self, cells: Sequence[Cell], values: Sequence[Value | None]) -> bytes | memoryview:
         """Return the chunk as it is sent; bytes that are stored so, but for their compression, are no array before."""
         first = values[0]
-        body = self._chunks.raw(cells[0], first) if self._raw and len(cells) == 1 and first is not None else None
+        body = None
+        if self._kept is not None and len(cells) == 1 and first is not None:
+            body = self._kept(self._chunks, cells[0], first)
         return self._encode(self._decoded(cells, values)) if body is None else body
 
     def _tag(self, values: Sequence[Value | None]) -> bytes:

@@ -1,7 +1,8 @@
 """Any volume as Neuroglancer Precomputed.
 
 Chunks and shards whose encoding Neuroglancer reads are passed through as they are stored; all others are decoded and
-encoded again. Scales have the keys and the chunk sizes they are stored with.
+encoded again, and so are pictures of jxl whose colours are frames of an animation. Scales have the keys and the chunk
+sizes they are stored with.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from numpy.typing import NDArray
 
 from volumekit.codecs import get_codec
 from volumekit.codecs.raw import raw_view
+from volumekit.engine.chunks import Chunks
 from volumekit.formats.base import Cell
 from volumekit.formats.precomputed import DATA_TYPES, Precomputed
 from volumekit.formats.precomputed.create import make_scale, scale_key
 from volumekit.formats.precomputed.info import VOLUME, dump_info
 from volumekit.model.level import CodecSpec, Level
 from volumekit.serve.answer import JSON, Answer, Document, Headers, not_found
-from volumekit.serve.chunks import MOST_BYTES, Encode, Transcoder
+from volumekit.serve.chunks import MOST_BYTES, Encode, Kept, Transcoder
 from volumekit.serve.objects import Objects, presentable
+from volumekit.storage.base import Value
 
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
@@ -39,6 +42,12 @@ _SHOWN = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": 
 """Data types that Precomputed has no name for, and what they are shown as."""
 
 _BLOCK = (8, 8, 8)
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "compressed_segmentation": {"compressed_segmentation_block_size": _BLOCK},
+    "jxl": {"jxl_quality": 100, "jxl_effort": 1},
+}
+_FRAMES = 3
+"""Channels that cloud-volume makes frames of in jxl: no viewer shows them, so these chunks are looked at."""
 
 
 def shown_type(dtype: np.dtype[Any], kind: str) -> np.dtype[Any]:
@@ -133,21 +142,25 @@ class PrecomputedView:
         """Return a scale of stored Precomputed data as it is served; None: not at all."""
         if not isinstance(scale, dict) or not presentable(str(scale.get("key"))):
             return None
-        if scale.get("encoding") in READABLE:
+        framed = scale.get("encoding") == "jxl" and level.channels == _FRAMES and level.error is None
+        if scale.get("encoding") in READABLE and not framed:
             return scale
         mip = next(n for n, other in enumerate(self._volume.levels) if other is level)
-        made = self._made_scale(mip, self._volume.layer_type, level.dtype)
+        made = self._made_scale(mip, self._volume.layer_type, level.dtype, "jxl" if framed else None)
         kept = {name: value for name, value in scale.items() if name not in (*_REPLACED, "sharding")}
         return None if made is None else {**kept, **made}
 
-    def _made_scale(self, mip: int, kind: str, dtype: np.dtype[Any]) -> dict[str, Any] | None:
-        """Return a scale whose chunks are made here; None if they cannot be."""
+    def _made_scale(
+        self, mip: int, kind: str, dtype: np.dtype[Any], encoding: str | None = None
+    ) -> dict[str, Any] | None:
+        """Return a scale whose chunks are made here, as usual raw or compressed labels; None if they cannot be."""
         level = self._volume.levels[mip]
         if level.error is not None or math.prod(level.cell) * level.dtype.itemsize > MOST_BYTES:
             return None
         if dtype.name not in DATA_TYPES:
             return None
-        encoding = "compressed_segmentation" if kind == "segmentation" and dtype.name in _LABELS else "raw"
+        usual = "compressed_segmentation" if kind == "segmentation" and dtype.name in _LABELS else "raw"
+        encoding = encoding or usual
         key = level.key if presentable(level.key) else scale_key(level.resolution)
         if key in self._made:
             key = f"{key}_mip{mip}"
@@ -178,14 +191,24 @@ class PrecomputedView:
             salt=f"{self._volume.cloudpath} {mip} {encoding} {dtype}".encode(),
             absent=array.options.background == 0,
             executor=self._executor,
-            raw=encoding == "raw" and dtype == array.level.dtype,
+            kept=_kept(encoding) if dtype == array.level.dtype else None,
         )
 
 
 def _encoder(encoding: str) -> Encode:
-    if encoding == "raw":
-        return raw_view
-    return get_codec(CodecSpec(encoding, {"compressed_segmentation_block_size": _BLOCK})).encode
+    return raw_view if encoding == "raw" else get_codec(CodecSpec(encoding, _SETTINGS[encoding])).encode
+
+
+def _kept(encoding: str) -> Kept | None:
+    """Return which stored chunks need not be made anew."""
+    return {"raw": Chunks.raw, "jxl": _kept_jxl}.get(encoding)
+
+
+def _kept_jxl(chunks: Chunks, cell: Cell, value: Value) -> bytes | None:
+    """Return a chunk unless its channels are frames of an animation, or lie in other ways of cloud-volume's."""
+    from volumekit.codecs.jxl import is_usual
+
+    return value.data if is_usual(value.data, chunks.shape(cell)) else None
 
 
 _LABELS = ("uint32", "uint64")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.codecs.raw import raw_view
+from volumekit.engine.chunks import Chunks
 from volumekit.formats.base import Cell
 from volumekit.formats.zarr import OmeZarr
 from volumekit.formats.zarr.layout import axes_of
@@ -79,7 +80,7 @@ class ZarrView:
                 salt=f"{volume.cloudpath} {mip} zarr".encode(),
                 absent=True,
                 executor=executor,
-                raw=True,
+                kept=Chunks.raw,
             )
             self._levels[mip] = level, transcoder
         self._documents[METADATA] = _document(group_metadata(volume, {f"{mip}/": mip for mip in self._levels}))
