@@ -21,8 +21,9 @@ FPZIP = Layout("fpzip float32 64^3", "fpzip", dtype="float32", small=True)
 KEMPRESSED = Layout("kempressed float32 64^3", "kempressed", dtype="float32", small=True, tolerance=1e-3)
 ZFPC = Layout("zfpc float32 64^3", "zfpc", dtype="float32", small=True, tolerance=1e-3)
 NPZ = Layout("npz 64^3", "npz", small=True)
+NPZ_UINT8 = Layout("npz_uint8 float32 64^3", "npz_uint8", dtype="float32", small=True, unit=True, tolerance=1 / 255)
 
-ENCODINGS = (RAW, RAW_GZ, JPEG, PNG, JXL, CSEG, COMPRESSO, CRACKLE, FPZIP, KEMPRESSED, ZFPC, NPZ)
+ENCODINGS = (RAW, RAW_GZ, JPEG, PNG, JXL, CSEG, COMPRESSO, CRACKLE, FPZIP, KEMPRESSED, ZFPC, NPZ, NPZ_UINT8)
 
 MUCH_FASTER = (RAW_GZ, JPEG, CRACKLE)
 """Read at least 1.7 times as fast as CloudVolume; everything else takes at most 1.1 times its time."""

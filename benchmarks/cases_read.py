@@ -32,9 +32,9 @@ def read_all(layout: Layout, data: Data) -> Contest:
     def contestant(name: str) -> Sample:
         return timed(volumes[name].read, lambda _: box)
 
-    bars = (at_most(1.10, TENSORSTORE),) if TENSORSTORE in layout.peers else ()
+    bars = (at_most(1.10, TENSORSTORE),) if TENSORSTORE in layout.readers else ()
     check = functools.partial(check_reads, volumes, layout, data, [box])
-    return Contest(contestants(contestant, layout.peers), check, bars)
+    return Contest(contestants(contestant, layout.readers), check, bars)
 
 
 def read_random(layout: Layout, data: Data) -> Contest:
@@ -46,11 +46,11 @@ def read_random(layout: Layout, data: Data) -> Contest:
 
     boxes = [data.box(number, shape) for number in range(3)]
     check = functools.partial(check_reads, volumes, layout, data, boxes)
-    return Contest(contestants(contestant, layout.peers), check, _bars(layout), calls=data.extent.calls)
+    return Contest(contestants(contestant, layout.readers), check, _bars(layout), calls=data.extent.calls)
 
 
 def _bars(layout: Layout) -> tuple[Bar, ...]:
-    if TENSORSTORE not in layout.peers:
+    if TENSORSTORE not in layout.readers:
         return ()
     lead = faster(SPEED_UP[layout], CLOUDVOLUME) if layout in SPEED_UP else share_of_lead(0.9)
     return at_most_more(0.15e-3, TENSORSTORE), lead
@@ -58,7 +58,7 @@ def _bars(layout: Layout) -> tuple[Bar, ...]:
 
 def open_volumes(layout: Layout, data: Data) -> dict[str, PeerVolume]:
     """Open a dataset with each program that reads it."""
-    names = [name for name in (OURS, *layout.peers) if installed(name)]
+    names = [name for name in (OURS, *layout.readers) if installed(name)]
     return {name: PROGRAMS[name].open(data.dataset(layout)) for name in names}
 
 
@@ -66,7 +66,7 @@ def check_reads(volumes: dict[str, PeerVolume], layout: Layout, data: Data, boxe
     """Raise unless everybody reads what was written or, where that is lossy, what TensorStore reads."""
     for box in boxes:
         voxels = {name: np.asarray(volume.read(box)) for name, volume in volumes.items()}
-        theirs = next((voxels[name] for name in layout.peers if name in voxels), voxels[OURS])
+        theirs = next((voxels[name] for name in layout.readers if name in voxels), voxels[OURS])
         wanted = theirs if layout.tolerance else data.array(layout)[box][..., np.newaxis]
         for name, read in voxels.items():
             assert read.shape == wanted.shape, f"{name} read {read.shape}, not {wanted.shape}"

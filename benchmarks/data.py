@@ -45,6 +45,8 @@ class Layout:
         Data type stored, if it is not the array's own.
     small : bool
         Whether a smaller part is stored: of encodings that take long.
+    unit : bool
+        Whether values are from 0 to 1.
     shards : str, optional
         How chunks are compressed inside shards, ``"raw"`` or ``"gzip"``; None: chunks are files.
     """
@@ -57,13 +59,19 @@ class Layout:
     tolerance: float = 0
     dtype: str | None = None
     small: bool = False
+    unit: bool = False
     shards: str | None = None
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The programs that read it."""
+        """The programs that write it."""
         native = self.encoding in ("raw", "jpeg", "png", "compressed_segmentation") and not self.gzip
         return (TENSORSTORE, CLOUDVOLUME) if native else (CLOUDVOLUME,)
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The programs that read it; CloudVolume does not read all that it writes."""
+        return () if self.encoding == "npz_uint8" else self.peers
 
 
 RAW = Layout("raw 64^3")
@@ -153,7 +161,8 @@ class Data:
         if layout.small:
             x, y, z = (max(80, n // 2) for n in array.shape)
             array = np.asfortranarray(array[:x, :y, :z])
-        return array if layout.dtype is None else array.astype(layout.dtype)
+        array = array if layout.dtype is None else array.astype(layout.dtype)
+        return array / array.dtype.type(255) if layout.unit else array
 
     def dataset(self, layout: Layout) -> Path:
         """Return a dataset in this layout, written by volumekit; what is read from it is checked by all."""
