@@ -2,6 +2,7 @@
 
 import re
 import socket
+import subprocess
 import sys
 
 import numpy as np
@@ -237,3 +238,35 @@ def test_the_command(brain, tmp_path, monkeypatch, capsys):
     assert "name what to show" in capsys.readouterr().err
     assert run(["view", str(tmp_path / "nothing"), "--no-browser"]) == 1
     assert "no dataset at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_nothing_is_left_open_when_the_process_ends(brain, looked):
+    """Sockets that the interpreter has to close are warned of; whether it gets to that depends on what else it ends."""
+    program = f"""
+import atexit, gc, socket, urllib.request
+left = lambda: [s for s in gc.get_objects() if isinstance(s, socket.socket) and s.fileno() != -1]
+atexit.register(lambda: print(len(left())))
+from volumekit import Volume
+from volumekit.view.shared import link
+address = link(Volume({brain.cloudpath!r}))
+print(len(left()))
+if {looked}:
+    urllib.request.urlopen(address).read()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=True)
+    before, after = done.stdout.split()
+    assert int(before) == 3
+    assert int(after) == 0
+    assert not done.stderr
+
+
+@pytest.mark.usefixtures("notebook")
+def test_a_forked_process_leaves_the_server_alone(brain, monkeypatch):
+    """It inherits what is to be done at the end, which is to be done where the server runs."""
+    (link,) = re.findall(r"href='([^']+)'", brain._repr_html_())
+    made = shared.shared()
+    monkeypatch.setattr(made, "_process", -1)
+    made.close()
+    monkeypatch.undo()
+    assert get(link.removesuffix("/-/view/brain"), "/-/view/brain").status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import os
@@ -39,7 +40,8 @@ class Shared:
         self._starting = threading.Lock()
         self._waiting: threading.Thread | None = None
         self._server: Server | None = None
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
+        atexit.register(self.close)
 
     @property
     def running(self) -> bool:
@@ -77,8 +79,11 @@ class Shared:
             _LOG.exception("the viewer's server does not start")
 
     def close(self) -> None:
-        """Stop the server if it runs, and give the port back."""
+        """Stop the server if it runs, and give the port back; so it is when the process ends, unless it was forked."""
+        if self._closed or os.getpid() != self._process:
+            return
         self._closed = True
+        atexit.unregister(self.close)
         self._rope.send(b"!")
         if self._waiting is not None:
             self._waiting.join()
