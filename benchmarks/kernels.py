@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -37,15 +38,39 @@ def noise(shape: tuple[int, int, int]) -> NDArray[np.uint64]:
     return np.asfortranarray(np.random.default_rng(2).integers(1, 4, shape, np.uint64))
 
 
+def sparse_image(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Make noise, (x, y, z), of which half is zero."""
+    array = image(shape)
+    array[np.random.default_rng(3).random(shape) < 0.5] = 0
+    return array
+
+
+def sparse_segmentation(shape: tuple[int, int, int]) -> NDArray[np.uint64]:
+    """Make the ragged blocks, (x, y, z), of which half are background, with holes in the others."""
+    array = segmentation(shape)
+    array[(array % 2 == 0) | (np.random.default_rng(4).random(shape) < 0.1)] = 0
+    return array
+
+
 def peer(method: str) -> Callable[..., Any] | None:
     """Return tinybrain's function for a method, or None where it is not installed."""
     try:
         import tinybrain
     except ImportError:
         return None
-    name = {"mean": "downsample_with_averaging", "mode": "downsample_segmentation"}[method]
-    function: Callable[..., Any] = getattr(tinybrain, name)
-    return function
+    kind = method.removeprefix("sparse_")
+    name = {"mean": "downsample_with_averaging", "mode": "downsample_segmentation"}[kind]
+    return functools.partial(getattr(tinybrain, name), sparse=method != kind)
+
+
+ARRAYS: tuple[tuple[str, str, Callable[[tuple[int, int, int]], NDArray[Any]]], ...] = (
+    ("mean", "uint8 noise", image),
+    ("mode", "uint64 blocks", segmentation),
+    ("mode", "uint64 noise", noise),
+    ("sparse_mean", "uint8 noise", sparse_image),
+    ("sparse_mode", "uint64 blocks", sparse_segmentation),
+)
+"""Method, name and maker of what is reduced."""
 
 
 def medians(calls: list[Callable[[], Any]], times: int) -> list[float]:
@@ -83,9 +108,8 @@ def run(tiny: bool = False) -> list[dict[str, Any]]:
         ``name``, ``ours`` and ``peer`` in seconds, ``ratio`` = ours / peer; the last two None without tinybrain.
     """
     shape, times = (TINY, 1) if tiny else (SHAPE, 25)
-    arrays = [("mean", "uint8 noise", image), ("mode", "uint64 blocks", segmentation), ("mode", "uint64 noise", noise)]
     rows = []
-    for method, kind, make in arrays:
+    for method, kind, make in ARRAYS:
         array = make(shape)
         for factor in FACTORS:
             ours, theirs = measure(array, method, factor, times)
@@ -96,11 +120,11 @@ def run(tiny: bool = False) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print the table."""
-    print(f"{'downsampling ' + 'x'.join(map(str, SHAPE)):32} {'ours ms':>9} {'tinybrain ms':>13} {'ratio':>6}")
+    print(f"{'downsampling ' + 'x'.join(map(str, SHAPE)):36} {'ours ms':>9} {'tinybrain ms':>13} {'ratio':>6}")
     for row in run():
         theirs = "-" if row["peer"] is None else f"{row['peer'] * 1e3:.2f}"
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        print(f"{row['name']:32} {row['ours'] * 1e3:9.2f} {theirs:>13} {ratio:>6}")
+        print(f"{row['name']:36} {row['ours'] * 1e3:9.2f} {theirs:>13} {ratio:>6}")
 
 
 if __name__ == "__main__":
