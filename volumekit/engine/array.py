@@ -17,12 +17,12 @@ from volumekit.engine import changes
 from volumekit.engine.chunks import Decoded, Look, empty, parts
 from volumekit.engine.drive import Unit, Waitable, overlap
 from volumekit.engine.pieces import FAR_CHUNKS, MOST_CHUNKS, READ_BYTES, WRITE_BYTES, Point, extent, far_window, pieces
+from volumekit.engine.pool import pool
 from volumekit.engine.watched import Watched
-from volumekit.engine.ways import Domain, Ways, corners, to_box, to_domain
+from volumekit.engine.ways import ORDERS, Domain, Ways, corners, to_box, to_domain
 from volumekit.errors import OptionError, VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
-from volumekit.model.level import C_ORDER, F_ORDER
 from volumekit.storage import forkguard
 from volumekit.storage.translate import is_beyond, raise_translated, translate
 
@@ -34,7 +34,7 @@ Progress = Callable[[int], object]
 Outcome = tuple[list[Bbox], list[Bbox]]
 """Boxes that are stored for certain, and boxes of which that is not known."""
 
-IN_FLIGHT = max(2, (os.cpu_count() or 1) // 2)
+IN_FLIGHT = max(3, (os.cpu_count() or 1) // 2)
 """Pieces under way at once: enough to keep all cores busy, few enough to bound memory."""
 
 QUICK_BYTES = 2 << 20
@@ -143,13 +143,12 @@ class LevelArray(Ways):
     @functools.cached_property
     def _quick(self) -> tuple[ts.TensorStore | Watched, Literal["C", "F"], int] | None:
         """What TensorStore reads at once: where, in which memory order, how many voxels at most; None: nothing."""
-        order: dict[tuple[int, ...], Literal["C", "F"]] = {C_ORDER: "C", F_ORDER: "F"}
         if not self.store.near:
             return None
         native = self._native or (None if self.options.lru_bytes else self._watched)
         if native is None or native.dtype.numpy_dtype != self.level.dtype:
             return None
-        found = order.get(self.level.order)
+        found = ORDERS.get(self.level.order)
         if self.level.channels == 1:
             native = native[:, :, :, 0]  # the fewer axes, the less there is to work out
         return None if found is None else (native, found, QUICK_BYTES // self.level.dtype.itemsize)
@@ -181,15 +180,21 @@ class LevelArray(Ways):
         self, low: Point, high: Point, step: Point, out: NDArray[Any], progress: Progress | None
     ) -> Unit[None]:
         """Read a piece natively; where a chunk is missing, or has a suffix, directly, which knows what that means."""
-        domain, target = to_domain(low, high, step), ts.array(out)
+        domain = to_domain(low, high, step)
 
         def start(store: ts.TensorStore) -> Waitable:
-            return target.write(store[domain].translate_to[0])
+            return ts.array(out).write(store[domain].translate_to[0])
+
+        def start_native(store: ts.TensorStore) -> Waitable:
+            order = self._staged(store)
+            if order is None:
+                return start(store)
+            return pool(self.options.threads).submit(lambda: np.copyto(out, store[domain].read(order=order).result()))
 
         try:
             if self.options.lru_bytes:
                 yield from self._either(start)
-            elif self._suffixes() or not (yield from self._natively(start, low, high)):
+            elif self._suffixes() or not (yield from self._natively(start_native, low, high)):
                 yield from self._read_directly(low, high, step, out, progress)
                 return
         except Exception as error:

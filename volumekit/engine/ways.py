@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import tensorstore as ts
 
@@ -21,7 +21,7 @@ from volumekit.errors import MetadataError, MissingExtraError, UnsupportedError,
 from volumekit.formats.base import Format
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import cells_touching
-from volumekit.model.level import Level
+from volumekit.model.level import C_ORDER, F_ORDER, Level
 from volumekit.storage import CONTAINERS, open_container
 from volumekit.storage.base import Store
 from volumekit.storage.headed import CONTENT_TYPES, HeadedStore
@@ -31,6 +31,11 @@ from volumekit.storage.suffix import SuffixStore
 from volumekit.storage.translate import is_better_asked, raise_translated
 
 Domain = tuple[slice, ...]
+
+ORDERS: dict[tuple[int, ...], Literal["C", "F"]] = {C_ORDER: "C", F_ORDER: "F"}
+
+LONG_ROW = 256
+"""Bytes from which on TensorStore reads rows of chunks into any array as fast as into its own."""
 
 
 class Ways:
@@ -197,6 +202,15 @@ class Ways:
         if not is_better_asked(error):
             raise error
         self._asks = self._asks or not self.store.near
+
+    def _staged(self, native: ts.TensorStore) -> Literal["C", "F"] | None:
+        """Return the memory order in which pieces are read before they are copied to where they belong; None: not so.
+
+        TensorStore puts short rows into arrays of its own much faster than into others: more than a copy takes.
+        """
+        if not self.store.near or self.level.row_bytes >= LONG_ROW or native.dtype.numpy_dtype != self.level.dtype:
+            return None
+        return ORDERS.get(self.level.order)
 
     def _either(self, start: Callable[[ts.TensorStore], Waitable]) -> Unit[Any]:
         """Read natively; where a chunk is missing, or has a suffix, through the bridge."""

@@ -134,6 +134,16 @@ class Level:
         return x, y, z, c
 
     @functools.cached_property
+    def row_bytes(self) -> int:
+        """Bytes of a chunk that lie side by side in the level's memory order."""
+        size = self.dtype.itemsize
+        for axis in reversed(self.order):
+            size *= self.cell[axis]
+            if self.cell[axis] < self.shape[axis]:
+                break
+        return size
+
+    @functools.cached_property
     def most_bytes(self) -> int:
         """More bytes than any encoding of a chunk takes, so that a decompression bomb is recognised."""
         return 2**16 + 4 * math.prod(self.cell) * max(8, self.dtype.itemsize)
