@@ -13,9 +13,11 @@ Sources: PEP 3333; the ASGI specification.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +27,9 @@ Environ = Mapping[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Scope, Receive, Send], Any]
 Message = MutableMapping[str, Any]
+
+_PATIENCE = 5.0
+"""Seconds that requests still under way have to end, when a process does."""
 
 
 class WsgiApplication:
@@ -58,9 +63,30 @@ class WsgiApplication:
         """Return the loop; it is started by the first request, in the process that answers it."""
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="volumekit-wsgi", daemon=True).start()
+                self._loop = _started()
             return self._loop
+
+
+def _started() -> asyncio.AbstractEventLoop:
+    """Start an event loop in a thread; it ends with this process, and not with one that was forked from it."""
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def until_the_end() -> None:
+        ended = asyncio.Event()
+        begun.set_result((asyncio.get_running_loop(), ended))
+        await ended.wait()
+
+    runner = threading.Thread(target=lambda: asyncio.run(until_the_end()), name="volumekit-wsgi", daemon=True)
+    runner.start()
+    (loop, ended), process = begun.result(), os.getpid()
+
+    def end() -> None:
+        if os.getpid() == process:
+            loop.call_soon_threadsafe(ended.set)
+            runner.join(_PATIENCE)
+
+    atexit.register(end)
+    return loop
 
 
 class _Exchange:
@@ -76,6 +102,9 @@ class _Exchange:
     async def run(self, app: App, scope: Scope) -> None:
         try:
             await app(scope, self._receive, self._messages.put)
+        except asyncio.CancelledError:  # who is left, or at the end of the process, takes nothing any more
+            self._left = True
+            raise
         finally:
             if not self._left:
                 await self._messages.put(None)
