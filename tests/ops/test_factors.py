@@ -173,7 +173,9 @@ def test_levels_that_would_be_the_same_are_not_estimated(tmp_path, capsys):
     assert [level["shape"][0] for level in told["levels"]] == [20, 10, 5, 3, 2, 1]
     volumekit.convert(np.zeros((20, 18, 8), np.uint8), tmp_path / "w", mips=1)
     assert run(["downsample", str(tmp_path / "w"), "--mips", "30", "--quiet"]) == 0
-    assert [level.shape[0] for level in Volume(tmp_path / "w").levels] == [20, 10, 5, 3, 2, 1]
+    made = Volume(tmp_path / "w")
+    assert [level.shape[0] for level in made.levels] == [20, 10, 5, 3, 2, 1]
+    assert made.provenance.processing[-1]["method"]["mips"] == 4
 
 
 def stack(folder):

@@ -67,10 +67,10 @@ def test_formats_that_cannot_be_read_yet(golden, recorded):
 def test_formats_that_nobody_named(golden, name, found, told):
     """Their info files are precomputed's: the server would start, and every chunk would be missing."""
     place = golden / "precomputed_tif/excerpts" / name
-    wrong = f"source 'mine': its info file says .* 1_1_1/{re.escape(found)} is precomputed-tif's format '{name}'"
+    wrong = f"source 'mine': the info file of .* says .* 1_1_1/{re.escape(found)} is precomputed-tif's format '{name}'"
     with pytest.raises(OptionError, match=wrong):
         create_app([Source("mine", str(place), told)])
-    with pytest.raises(OptionError, match=f"source '{name}': its info file"):
+    with pytest.raises(OptionError, match=f"source '{name}': the info file"):
         create_app([Volume(place)])
 
 

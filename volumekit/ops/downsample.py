@@ -129,6 +129,7 @@ def downsample(
         return volume
     first = record.plan.get("mip", _coarsest(volume) if mip is None else volume.to_mip(mip))
     ladder = shrinking(steps(factor, count, volume.levels[first].resolution), volume.levels[first].bounds)
+    entry["method"]["mips"] = len(ladder)
     if not ladder:
         return Estimate.nothing(volume.cloudpath) if dry_run else volume
     grown = grow(volume, first, ladder, method=method, overwrite=overwrite or record.saved)

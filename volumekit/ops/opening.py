@@ -12,6 +12,7 @@ from volumekit.errors import MissingChunkError, OptionError, VolumekitError
 from volumekit.ops.inputs import ArrayInput, Input, VolumeInput
 from volumekit.ops.positions import tell_first
 from volumekit.ops.survey import name_all
+from volumekit.volume.foreign import check_own
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def open_input(
     if not isinstance(src, Volume):
         options = {"z_from_name": True} if z_from_name else None
         src = Volume(src, parallel=threads, storage_options=options)
+    check_own(src)
     damaged: dict[str, str] | None = {} if on_error == "skip" else None
     if not reads_planes(src.array()):
         if damaged is not None:

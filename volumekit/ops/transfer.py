@@ -27,6 +27,7 @@ from volumekit.ops.stamps import Part
 from volumekit.ops.target import provenance_of
 from volumekit.ops.trial import estimate_transfer
 from volumekit.ops.watch import Guard
+from volumekit.volume.foreign import check_own
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
@@ -113,6 +114,7 @@ def transfer(
     source = src if isinstance(src, Volume) else Volume(src, parallel=threads)
     url = resolve(dst.cloudpath if isinstance(dst, Volume) else dst)
     check_apart(source, url)
+    check_own(source)
     numbers = mip_numbers(source, mips)
     part = box_inside(box, source.levels[numbers[0]].bounds)
     how: dict[str, Any] = {"parallel": threads, "non_aligned_writes": True, "fill_missing": True}

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
-from volumekit.errors import OptionError, VolumekitError
-from volumekit.formats.precomputed import Precomputed
-from volumekit.formats.precomputed.lookalikes import lookalikes
+from volumekit.errors import OptionError, UnsupportedError, VolumekitError
 from volumekit.serve.answer import PNG, Answer, Document, Headers, not_found
 from volumekit.serve.objects import Objects
 from volumekit.serve.precomputed import PrecomputedView
 from volumekit.serve.sources import Source
 from volumekit.serve.zarr import METADATA, ZarrView
-from volumekit.storage.base import Store
 from volumekit.storage.confined import ConfinedStore
 from volumekit.storage.kvstore import FileStore
+from volumekit.volume.foreign import check_own
 
 if TYPE_CHECKING:
     from volumekit.volume.volume import Volume
@@ -107,30 +104,11 @@ def _opened(source: Source) -> Volume:
             volume.refresh_info()
         except (VolumekitError, OSError) as error:
             raise OptionError(f"source {source.name!r}: {error}; links that lead out of it are not followed") from error
-    _check_chunks(volume, source)
-    return volume
-
-
-def _check_chunks(volume: Volume, source: Source) -> None:
-    """Refuse chunks that an info file says are raw and that are files of another format: each would be a 404."""
-    if not isinstance(volume._format, Precomputed):
-        return
-    chunk, names = lookalikes(volume._format)
-    there = _present(volume._store, [chunk, *names]) if names else set()
-    for key in () if chunk in there else there:
-        raise OptionError(
-            f"source {source.name!r}: its info file says that chunks are raw, but {key} is precomputed-tif's format "
-            f"{names[key]!r}, which this version cannot read; convert the images it was made from"
-        )
-
-
-def _present(store: Store, keys: Iterable[str]) -> set[str]:
-    """Return those of some keys that are there, none where that is not told: some storages refuse what they lack."""
-    asked = {key: store.read(key, 0, 0) for key in keys}
     try:
-        return {key for key, found in asked.items() if found.result() is not None}
-    except VolumekitError:
-        return set()
+        check_own(volume)
+    except UnsupportedError as error:
+        raise OptionError(f"source {source.name!r}: {error}") from error
+    return volume
 
 
 def confined(volume: Volume) -> Volume:
