@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 import pytest
+import zarr
 
 from tests.volume.sample import END, OFFSET, SHAPE, empty, make, voxels
 from volumekit import Bbox, Volume
@@ -267,3 +268,18 @@ def test_marks_tell_functions_apart():
     assert mark_of(made_with(1)) != mark_of(made_with(2))
     assert mark_of(functools.partial(plus, 1)) != mark_of(functools.partial(plus, 2))
     assert mark_of(np.sqrt) != mark_of(np.abs)
+
+
+@pytest.mark.parametrize("how", [{}, {"processes": 2}])
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_position_on_a_further_axis(tmp_path, how, together):
+    """Workers open the volume at the position that it was opened at here."""
+    film = np.random.default_rng(4).integers(0, 255, (3, 9, 10, 11), np.uint8)
+    group = zarr.open_group(tmp_path / "film.zarr", mode="w")
+    group.create_array("0", data=film, chunks=(together, 8, 8, 8))
+    axes = [{"name": "t", "type": "time"}, *({"name": name, "type": "space"} for name in "zyx")]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 4, 4, 4]}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    volume = Volume(tmp_path / "film.zarr", at={"t": 2})
+    out = volume.map(functools.partial(operator.xor, 255), tmp_path / "out", shape=8, progress=False, **how)
+    np.testing.assert_array_equal(out[...][..., 0], 255 - film[2].T)
