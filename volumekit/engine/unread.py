@@ -118,13 +118,23 @@ class ChunkRows:
     def write(self, *, progress: Progress) -> None:
         """Write the chunks; parameters and errors as for `write_unread`."""
         forkguard.check()
-        put, found = self._array.objects.put, parts(self._array.level, *self._ends, ONE, order=_AS_KEYS)
+        put = self._array.objects.put
         try:
-            for key, part, chunk in zip(self._array.keys_between(*self._ends), found, self._filled(), strict=True):
-                put(key, _bytes(chunk) if self._as_is else self._chunks.encode(part.cell, chunk))
+            keys = self._array.keys_between(*self._ends)
+            for key, chunk, stored in zip(keys, self._filled(), self._stored(), strict=True):
+                put(key, stored)
                 progress(chunk.nbytes)
         finally:
             changes.note(self._array.store.url)
+
+    def _stored(self) -> Iterator[bytes | memoryview | None]:
+        """Yield what is stored of the chunks, x fastest."""
+        if self._as_is:
+            yield from map(_bytes, self._filled())
+            return
+        found = parts(self._array.level, *self._ends, ONE, order=_AS_KEYS)
+        for part, chunk in zip(found, self._filled(), strict=True):
+            yield self._chunks.encode(part.cell, chunk)
 
     def _filled(self) -> Iterator[NDArray[Any]]:
         """Yield the chunks, x fastest: some of the runs of a row of chunks are narrower."""
