@@ -14,7 +14,7 @@ from volumekit.engine.drive import run
 from volumekit.engine.planes import Skipped, read_planes, reads_planes
 from volumekit.errors import ShapeError, VolumekitError
 from volumekit.model.bbox import Bbox
-from volumekit.ops.pyramid import Rows
+from volumekit.ops.pyramid import Rows, corners
 from volumekit.ops.runners import Report
 from volumekit.volume.volume import Volume
 
@@ -134,7 +134,7 @@ def _read_planes(
 ) -> None:
     """Read an image stack some planes at a time: decoded straight into ``out`` if it has the images' type."""
     same = out.dtype == array.level.dtype
-    (x, y, low), (a, b, _) = box.minpt.tolist(), box.maxpt.tolist()
+    (x, y, low), (a, b, _) = corners(box)
     least = _PLANES if same else max(1, min(_PLANES, out.shape[2] // _PLANES))  # what is copied is held twice
     step = max(least, _BLOCK_BYTES // max(1, out[:, :, :1].nbytes))
     for n in range(0, out.shape[2], step):

@@ -158,7 +158,8 @@ class Pass(Stage):
 
 def corners(box: Bbox) -> tuple[list[int], list[int]]:
     """Return the corners of a box of whole voxels as Python ints."""
-    return box.minpt.tolist(), box.maxpt.tolist()
+    numbers = [int(n) for n in box.to_list()]
+    return numbers[:3], numbers[3:]
 
 
 def owned(rungs: Sequence[Rung], box: Bbox, rung: int) -> Bbox:

@@ -227,7 +227,7 @@ class Stream:
                 if len(self.stage.rungs) > 1:
                     self._cells_of_strip(voxels, planes)
                 if room.chunks is not None:
-                    room.chunks.fill(int(planes.minpt[2]) - z, voxels[a - x : d - x])
+                    room.chunks.fill(corners(planes)[0][2] - z, voxels[a - x : d - x])
             if room.chunks is not None:
                 room.chunks.write(progress=self._check)
             elif self.stage.copies:
