@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,6 +18,15 @@ from volumekit.codecs.checks import check_readable, storable
 from volumekit.errors import CorruptChunkError
 
 _HEADER = 1 << 10  # an npy header of four axes takes 128 bytes; later versions may pad it
+
+
+_SHOWN = 100
+
+_LITERAL = re.compile(
+    r"\{'descr': '(?P<descr>[<>|=][a-z]\d+)', 'fortran_order': (?P<order>True|False),"
+    r" 'shape': \((?P<shape>[\dL, ]*)\), *\}\s*"
+)
+"""A header as every version of NumPy writes it."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +74,19 @@ def _inflate(data: bytes, limit: int) -> bytes:
 
 
 def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read shape, whether x is fastest, and data type."""
+    """Read shape, whether x is fastest, and data type.
+
+    Not by NumPy, which lets Python compile the header: several threads that do so at once disturb each other in
+    Python 3.11 (https://github.com/python/cpython/issues/106905).
+    """
     try:
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        shape, fortran, kind = read(file, max_header_size=_HEADER)
-    except (ValueError, KeyError) as error:  # NumPy's message names the reason
+        length = {(1, 0): 2, (2, 0): 4}[npy.read_magic(file)]
+        size = int.from_bytes(file.read(length), "little")
+        text = file.read(size).decode("latin1")
+        found = _LITERAL.fullmatch(text)
+        if found is None or len(text) < size:
+            raise ValueError(f"its header is {text[:_SHOWN]!r}")
+        shape = tuple(int(n.strip(" L")) for n in found["shape"].split(",") if n.strip())
+        return shape, found["order"] == "True", np.dtype(found["descr"])
+    except (ValueError, KeyError, TypeError) as error:
         raise CorruptChunkError(f"the npz holds no .npy file: {error}") from error
-    return shape, bool(fortran), kind
