@@ -9,6 +9,7 @@ import pytest
 
 from volumekit import Cache, Volume, convert, downsample, recompress, transfer, verify
 from volumekit.codecs import numcodecs, zarr3
+from volumekit.errors import OptionError
 from volumekit.model.plain import plain
 from volumekit.storage.retry import Retry
 
@@ -73,10 +74,24 @@ def test_a_further_scale(tmp_path, more):
 
 
 def test_a_sharding():
+    assert Volume.create_sharding(SIZE, (8, 8, 8), "uint8", num_channels=1.0) == SHARDING
     given = {"num_channels": np.uint8(1), "shard_bytes": np.float32(1 << 26)}
     assert json.dumps(Volume.create_sharding(np.array(SIZE), np.array([8, 8, 8]), np.uint8, **given)) == json.dumps(
         SHARDING
     )
+
+
+@pytest.mark.parametrize("channels", [np.array([3]), np.array([]), 3.5, "x", None], ids=repr)
+def test_what_is_no_number_of_channels(channels):
+    with pytest.raises(OptionError):
+        describe({"num_channels": channels})
+    with pytest.raises(OptionError):
+        Volume.create_sharding(SIZE, (8, 8, 8), "uint8", num_channels=channels)
+
+
+def test_arrays_with_a_mask():
+    info = describe({"encoding": "jpeg", "jpeg_quality": np.ma.array(80)})
+    assert json.dumps(info) == json.dumps(describe({"encoding": "jpeg", "jpeg_quality": 80}))
 
 
 OPTIONS = {"compress_level": 6, "parallel": 2, "lru_bytes": 1000, "background_color": 7, "cdn_cache": 60}

@@ -15,4 +15,5 @@ def plain(value: Any) -> Any:
         return {key: plain(member) for key, member in value.items()}
     if type(value) in (list, tuple):
         return type(value)(plain(member) for member in value)
-    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
+    of_numpy = type(value).__module__.partition(".")[0] == "numpy"
+    return value.tolist() if of_numpy and hasattr(value, "tolist") else value

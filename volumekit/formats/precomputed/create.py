@@ -171,6 +171,7 @@ def create_info(
     """
     more = plain(more)
     try:
+        channels = _number(num_channels)
         scale = make_scale(
             key=scale_key(resolution),
             size=volume_size,
@@ -180,7 +181,7 @@ def create_info(
             encoding=encoding,
             block_size=compressed_segmentation_block_size,
         )
-        what = {"data_type": _type_name(data_type), "num_channels": num_channels}
+        what = {"data_type": _type_name(data_type), "num_channels": channels}
         check_members(encoding, more)
         scale |= encoding_settings(encoding, encoding_level, encoding_effort)
         scales = [{**scale, **scale_sharding(sharding or False, scale, **what), **more}]
@@ -194,7 +195,7 @@ def create_info(
         "@type": VOLUME,
         "type": layer_type,
         "data_type": _type_name(data_type),
-        "num_channels": _number(num_channels),
+        "num_channels": channels,
         "scales": scales,
     }
     folders = plain({"mesh": mesh, "skeletons": skeletons, "redirect": redirect})

@@ -77,7 +77,7 @@ def create_sharding(
     """
     try:
         grid = [-(-int(n) // int(c)) for n, c in zip(volume_size, chunk_size, strict=True)]
-        chunk = math.prod(int(c) for c in chunk_size) * int(num_channels) * np.dtype(data_type).itemsize
+        chunk = math.prod(int(c) for c in chunk_size) * _whole(num_channels) * np.dtype(data_type).itemsize
         inside = max(0, math.floor(math.log2(plain(shard_bytes) / chunk)))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise OptionError(f"these values describe no scale to shard: {error}") from error
@@ -88,6 +88,13 @@ def create_sharding(
         data_encoding = "gzip" if encoding in _GZIPPED else "raw"
     spec = ShardingSpec(inside - minishard, "identity", minishard, total - inside, "gzip", data_encoding)
     return _checked(spec.to_json())
+
+
+def _whole(number: Any) -> int:
+    whole = int(number)
+    if whole != number:
+        raise ValueError(f"{number!r} is not a whole number")
+    return whole
 
 
 def scale_sharding(sharding: bool | Mapping[str, Any], scale: Mapping[str, Any], **what: Any) -> dict[str, Any]:
