@@ -225,3 +225,29 @@ def test_pools_of_other_methods_work(tmp_path, method):
     where = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=where)
     assert done.stdout.split() == ["True"], done.stderr
+
+
+LATE = """
+    import sys, threading
+    import numpy as np
+    from volumekit import Volume
+    from volumekit.engine import array
+
+    array.QUICK_BYTES = 0
+    volume = Volume(sys.argv[1])
+
+    def late():
+        main.join()
+        volume[:, :, :16] = np.full((32, 32, 16), 9, "u1")
+        array.READ_BYTES = 1 << 12
+        print(*np.unique(volume[:, :, :16]), *np.unique(volume[:, :, 16:]))
+
+    main = threading.main_thread()
+    threading.Thread(target=late).start()
+"""
+
+
+@pytest.mark.parametrize("how", [{"compress": "gzip"}, {"compress": None}, {"format": "zarr"}], ids=str)
+def test_threads_read_and_write_after_the_main_thread_has_ended(tmp_path, how):
+    volumekit.Volume.from_numpy(np.full((32, 32, 32), 5, "u1"), tmp_path / "v", chunk_size=(16, 16, 16), **how)
+    assert run(LATE, tmp_path / "v").split() == ["9", "5"]
