@@ -35,12 +35,14 @@ def test_levels_of_all_positions(tmp_path, compressors, processes):
 
 def test_transfer_from_and_to_one_position(tmp_path):
     one, two = film(tmp_path / "a.zarr", 1), film(tmp_path / "b.zarr", 2)
-    source = Volume(tmp_path / "a.zarr", at={"t": 1})
-    for _ in range(2):
+    source, target = Volume(tmp_path / "a.zarr", at={"t": 1}), Volume(tmp_path / "b.zarr", at={"t": 0})
+    with pytest.raises(OptionError, match="the target has 3 positions of t"):
         transfer(source, tmp_path / "b.zarr", overwrite=True, progress=False)
+    for _ in range(2):
+        transfer(source, target, overwrite=True, progress=False)
         written = zarr.open_array(tmp_path / "b.zarr")[...]
         np.testing.assert_array_equal(written[0], one[1])
         np.testing.assert_array_equal(written[1:], two[1:])
-    assert verify(source, tmp_path / "b.zarr", progress=False).equal
+    assert verify(source, target, progress=False).equal
     with pytest.raises(OptionError, match="leave out checksums"):
-        verify(source, tmp_path / "b.zarr", checksums=True, progress=False)
+        verify(source, target, checksums=True, progress=False)
