@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from volumekit.codecs.compression import SUFFIXES
 from volumekit.engine.array import LevelArray
 from volumekit.storage.base import Future, Value, same_generation
 from volumekit.storage.suffix import SuffixStore
@@ -41,6 +42,9 @@ def marks(array: LevelArray, objects: Iterable[str]) -> Iterator[tuple[str, str 
     PermissionDeniedError, StorageError
         If an object cannot be asked for.
     """
+    if array.store.near:
+        yield from ((name, _mark(array, _peek(array, name))) for name in objects)
+        return
     waiting: deque[tuple[str, Future[Value | None]]] = deque()
     for name in objects:
         waiting.append((name, array.files.read(name, 0, 0)))
@@ -50,11 +54,25 @@ def marks(array: LevelArray, objects: Iterable[str]) -> Iterator[tuple[str, str 
         yield _marked(array, *waiting.popleft())
 
 
+def _peek(array: LevelArray, name: str) -> Value | None:
+    """Look at a file, however it is compressed, in a tenth of the time that asking takes."""
+    for ending in ("", *SUFFIXES.values()) if isinstance(array.files, SuffixStore) else ("",):
+        value = array.store.peek(name + ending, 0, 0)
+        if value is not None:
+            return value
+    return None
+
+
 def _marked(array: LevelArray, name: str, asked: Future[Value | None]) -> tuple[str, str | None]:
     value = asked.result()
+    if value is not None and isinstance(array.files, SuffixStore):
+        value = value._replace(stamp=value.stamp[:-1])  # what is left out is how the object is compressed
+    return name, _mark(array, value)
+
+
+def _mark(array: LevelArray, value: Value | None) -> str | None:
     if value is None:
-        return name, ABSENT
-    stamp = value.stamp[:-1] if isinstance(array.files, SuffixStore) else value.stamp  # without the kind of compression
-    lasting = stamp[array.store.lasting]
-    known = bool(lasting) and same_generation(stamp, stamp)
-    return name, hashlib.blake2b(lasting, digest_size=8).hexdigest() if known else None
+        return ABSENT
+    lasting = value.stamp[array.store.lasting]
+    known = bool(lasting) and same_generation(value.stamp, value.stamp)
+    return hashlib.blake2b(lasting, digest_size=8).hexdigest() if known else None

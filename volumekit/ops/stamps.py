@@ -6,6 +6,7 @@ ETag or generation. Which chunks, the job itself says, so that it is the same on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 from volumekit.engine.marks import marks, objects_of
 from volumekit.errors import DatasetNotFoundError, MetadataError, UnsupportedError
 from volumekit.formats.stack import Stack
-from volumekit.model.boxes import Boxes
+from volumekit.model.grid import Ranges, cells_touching
 
 if TYPE_CHECKING:
     from volumekit.engine.array import LevelArray
@@ -62,15 +63,26 @@ def stamps_of(parts: Iterable[Part], seed: str) -> dict[str, str]:
 
 def _sample(parts: Sequence[Part], seed: int) -> Iterator[tuple[LevelArray, list[str]]]:
     """Yield levels and the names of objects of them."""
-    grids = [Boxes(array.level.bounds, array.level.chunk[:3], box) for array, box in parts]
-    ends = np.cumsum([len(grid) for grid in grids], dtype=np.int64)
-    most, total = MOST * (PER_SHARD if any(array.shared for array, _ in parts) else 1), int(sum(map(len, grids)))
-    numbers = np.random.default_rng(seed).choice(total, min(most, total), replace=False)
+    grids = [cells_touching(array.level.bounds, array.level.chunk[:3], box) for array, box in parts]
+    counts = [math.prod(map(len, grid)) for grid in grids]
+    most = MOST * (PER_SHARD if any(array.shared for array, _ in parts) else 1)
+    numbers = np.random.default_rng(seed).choice(sum(counts), min(most, sum(counts)), replace=False)
+    ends = np.cumsum(counts, dtype=np.int64)
     wheres = np.searchsorted(ends, numbers, side="right")
-    for where, (array, _) in enumerate(parts):
-        inside = numbers[wheres == where] - (ends[where] - len(grids[where]))
-        keys = (key for number in inside.tolist() for key in array.keys(grids[where][number]))
+    for where, ((array, _), grid) in enumerate(zip(parts, grids, strict=True)):
+        inside = (numbers[wheres == where] - (ends[where] - counts[where])).tolist()
+        keys = (key for number in inside for key in _keys(array, grid, number))
         yield array, objects_of(array, keys)[: max(1, MOST * len(inside) // len(numbers))]
+
+
+def _keys(array: LevelArray, grid: Ranges, number: int) -> Iterator[str]:
+    """Return the keys of one of the chunks of a grid, x fastest."""
+    rest, cell = number, []
+    for cells in grid:
+        rest, at = divmod(rest, len(cells))
+        cell.append(cells[at : at + 1])
+    x, y, z = cell
+    return array.fmt.keys(array.level, (x, y, z, range(array.channel_cells)))
 
 
 def changes(volume: Volume, stamps: Mapping[str, str]) -> list[str]:
