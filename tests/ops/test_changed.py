@@ -182,7 +182,9 @@ def test_it_is_verified(tmp_path, processes, monkeypatch):
     how = {"axes": "zxy", "data_type": "uint8", "rescale": (1000, 60000), "offset": (1, 2, 3), "mips": 1}
     how = {**how, "box": Bbox((6, 7, 8), (30, 29, 28)), "verify": True, "processes": processes, "progress": False}
     made = volumekit.convert(source, tmp_path / "v", **how)
-    assert made.provenance.processing[-1]["verified"] == f"equal: {24 * 22 * 20 * 2:,} voxels of mip 0"
+    sizes = 24 * 22 * 20 * 2, int(made.levels[1].bounds.volume()) * 2
+    told = (f"equal: {size:,} voxels of mip {mip}" for mip, size in enumerate(sizes))
+    assert made.provenance.processing[-1]["verified"] == "; ".join(told)
     real = changed.Change.apply
     for name in ("axes", "rescale"):
         other = {"axes": changed.Change.of("yxz", how["rescale"]), "rescale": changed.Change.of("zxy", (1000, 50000))}

@@ -170,7 +170,8 @@ def test_conversions_prove_themselves(stack, tmp_path, capsys):
     assert made.provenance.processing[-1]["verified"] == "equal: 29,600 voxels of mip 0"
     command = ["convert", str(stack), str(tmp_path / "again"), "--voxel-size", "4,4,40", "--verify", "--mips", "1"]
     assert run(command) == 0
-    assert "verified: equal: 48,000 voxels" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "verified: equal: 48,000 voxels of mip 0; equal: 6,000 voxels of mip 1\n" in told
 
 
 def test_a_conversion_that_differs_is_not_finished(stack, tmp_path, monkeypatch, capsys):
@@ -186,7 +187,10 @@ def test_a_conversion_that_differs_is_not_finished(stack, tmp_path, monkeypatch,
         convert(stack, tmp_path / "made", voxel_size=(4, 4, 40), verify=True, progress=False)
     assert not (tmp_path / "made/info").exists()
     command = ["convert", str(stack), str(tmp_path / "made"), "--voxel-size", "4,4,40", "--verify"]
-    assert run(command) == 0, "the voxel is as it was: the second damage undid the first"
+    assert run(command) == 1
+    monkeypatch.undo()
+    assert run(command) == 0, "it was done again"
+    np.testing.assert_array_equal(Volume(tmp_path / "made")[..., 0], Volume(stack)[..., 0])
 
 
 def test_conversions_that_cannot_prove_themselves(stack, tmp_path):

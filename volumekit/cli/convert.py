@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What becomes of damaged images; skip: fill in their place, a list, and exit code 1.",
 )
-@click.option("--verify", is_flag=True, help="Read what was stored and compare it with SRC before it is finished.")
+@click.option("--verify", is_flag=True, help="Read all levels that were stored and compare them before it is finished.")
 @estimating
 @working
 def command(

@@ -18,6 +18,7 @@ from volumekit.cli.types import COMPRESSION
 @placed("Part of the dataset; of further axes all positions get the levels, whichever is named")
 @click.option("--fill-missing/--no-fill-missing", default=None, help="Whether missing chunks count as background.")
 @click.option("--compress", type=COMPRESSION, help="gzip, br, zstd, xz, bz2 or none; default: none.")
+@click.option("--verify", is_flag=True, help="Read the levels that were stored and compare them before it is finished.")
 @estimating
 @working
 def command(url: str, *, at: Any, progress: bool | None, dask: str | None, as_json: bool, **how: Any) -> None:
@@ -34,3 +35,6 @@ def command(url: str, *, at: Any, progress: bool | None, dask: str | None, as_js
         return
     sizes = ", ".join("x".join(map(str, level.shape[:3])) for level in volume.levels)
     click.echo(f"{volume.cloudpath}: levels {sizes}")
+    processing = volume.provenance.processing
+    if how["verify"] and processing and "verified" in processing[-1]:
+        click.echo(f"verified: {processing[-1]['verified']}")

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import logging
+import functools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from volumekit.formats.zarr import OmeZarr
-from volumekit.ops.apart import check_apart
-from volumekit.ops.build import Build, choose_method, plan_levels, plan_reading
+from volumekit.errors import OptionError
+from volumekit.ops.build import choose_method
 from volumekit.ops.changed import Change
-from volumekit.ops.estimate import Estimate, estimate
+from volumekit.ops.conversion import Conversion
+from volumekit.ops.estimate import Estimate
 from volumekit.ops.factors import check_factor, shrinking, steps
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
 from volumekit.ops.new import new_target, reducible
-from volumekit.ops.opening import check_whole, open_input, tell_assumed
-from volumekit.ops.options import box_inside, data_type_of, mip_count, three_integers, voxel_size_nm
-from volumekit.ops.proof import Proof, check_share
-from volumekit.ops.resume import Mend, find_begun, fingerprint, stamp
+from volumekit.ops.opening import tell_assumed
+from volumekit.ops.options import data_type_of, mip_count, three_integers
+from volumekit.ops.proof import Levels, Proof, check_share
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
-from volumekit.ops.target import check_free, finish, listed, prepare, provenance_of, started
-from volumekit.ops.watch import Watch
-from volumekit.volume.create import Description, new_format
+from volumekit.ops.selection import Selection
+from volumekit.volume.create import new_format
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.bbox import Bbox
-    from volumekit.ops.inputs import Input
-    from volumekit.ops.journal import Journal
-
-log = logging.getLogger(__name__)
 
 
 def convert(
@@ -159,8 +151,9 @@ def convert(
         ones, as long as the other images are the same. The first image tells the size and type of all, so its headers
         have to be sound.
     verify : bool or float
-        Whether to read what was stored and compare it with the source before it counts as finished; a number below 1: a
-        sample of so large a share. The provenance keeps the report (``verified``). Not for lossy encodings.
+        Whether to read what was stored and compare it before it counts as finished: the full level with the source,
+        each coarser one with what the next finer one gives. A number below 1: a sample of so large a share of each. The
+        provenance keeps the report (``verified``). Not for lossy encodings.
     z_from_name : bool
         Whether the numbers in their names say where images lie along z, rather than their order.
     memory : str or int
@@ -225,47 +218,31 @@ def convert(
         return build_levels(
             dst, first_new_level, mip_count(mips), overwrite=overwrite, dry_run=dry_run, factor=factor, method=method,
             sparse=sparse, fill_missing=fill_missing, compress=compress, memory=memory, jobs=jobs, progress=progress,
-            processes=processes, client=client, journal=journal,
+            processes=processes, client=client, journal=journal, verify=verify,
         )  # fmt: skip
     url = resolve(dst, format)
     kind = new_format(url)
     threads, budget, count = thread_count(jobs), parse_amount(memory), mip_count(mips)
     factor, change = check_factor(factor, count), Change.of(axes, rescale)
-    volume, source = open_input(
-        src, threads=threads, z_from_name=z_from_name, fill_missing=fill_missing, on_error=on_error
-    )
-    check_apart(volume, url)
-    box = box_inside(box, source.bounds)
-    part = change.box(box)
-    low = part.minpt.tolist() if offset is None else three_integers(offset, "offset")
-    layer_type = layer_type or _layer_type(volume, encoding)
+    opening: dict[str, Any] = {"z_from_name": z_from_name, "fill_missing": fill_missing, "on_error": on_error}
+    chosen = Selection.of(src, url, box, change, offset, threads=threads, **opening)
+    layer_type = layer_type or chosen.layer_type(encoding)
     change.check(layer_type)
-    share = check_share(verify, volume)
+    share = check_share(verify)
+    if share and chosen.volume is None:
+        raise OptionError("verify is for images and volumes; compare an array yourself")
     method = choose_method(method, layer_type, sparse=sparse)
-    size = _voxel_size(voxel_size, unit, volume, change)
-    ladder = shrinking(steps(factor, count, size), part - part.minpt + low)
-    count = len(ladder)
-    described = Description(
-        size=part.size().tolist(),
-        offset=low,
-        dtype=data_type_of(
-            data_type, source.dtype, encoding, reducible(kind, count), rescaled=rescale is not None
-        ).name,
-        channels=source.channels,
-        resolution=size,
-        chunk_size=three_integers(chunk_size, "chunk_size", least=1),
-        layer_type=layer_type,
-        max_mip=count,
-        factor=ladder or (2, 2, 2),
-        method=method,
-        omero=_omero(volume),
-    )
+    size = chosen.voxel_size(voxel_size, unit)
+    ladder = shrinking(steps(factor, count, size), chosen.bounds)
+    count, types = len(ladder), reducible(kind, len(ladder))
+    dtype = data_type_of(data_type, chosen.input.dtype, encoding, types, rescaled=rescale is not None)
+    facts: dict[str, Any] = {"resolution": size, "layer_type": layer_type, "method": method}
     target = new_target(
         url,
-        described,
+        chosen.describe(dtype.name, chunk_size, ladder, **facts),
         kind,
         threads=threads,
-        fill=0 if volume is None or rescale is not None else volume.levels[volume.mip].fill,
+        fill=chosen.fill,
         precomputed={
             "encoding": encoding,
             "sharding": sharding,
@@ -278,114 +255,27 @@ def convert(
         },
         zarr={"zarr_version": zarr_version, "shard": shard, "compressor": compressor, "empty_chunks": empty_chunks},
     )
-    entry = started(
-        "convert",
-        _name(src),
-        at=None if volume is None else volume.at,
-        mip=None if volume is None else volume.mip or None,
-        box=[*box.minpt.tolist(), *box.maxpt.tolist()],
-        **change.told(),
-        encoding=encoding if kind == "precomputed" else None,
-        mips=count,
-        factor=factor,
-        downsampling=method if count else None,
+    comparing = {"jobs": threads, "memory": budget, "progress": progress}
+    job = Conversion(
+        chosen,
+        target,
+        ladder,
+        method,
+        chosen.entry(
+            encoding=encoding if kind == "precomputed" else None,
+            mips=count,
+            factor=factor,
+            downsampling=method if count else None,
+        ),
+        {"memory": budget, "threads": threads},
+        Proof(chosen, Levels(target, range(count + 1), ladder, method, share, comparing)),
+        functools.partial(choose_runner, processes, client),
+        overwrite,
+        progress,
     )
-    cut = {"memory": budget, "threads": threads}
-    begin: dict[str, Any] = {"plan": cut, "overwrite": overwrite, "path": journal, "entry": entry}
-    record, done = _begun(volume, target, z_from_name=z_from_name, on_error=on_error, **begin)
-    shift = [a - b for a, b in zip(low, part.minpt.tolist(), strict=True)]
-    proof = Proof(source, target, box, change, shift, share, {"jobs": threads, "memory": budget, "progress": progress})
+    record, done = job.find(path=journal, z_from_name=z_from_name, mends=on_error == "fail")
     if done:
-        return Estimate.nothing(target.cloudpath) if dry_run else _look_again(target, proof, processes, client)
-    cut = cut if record is None else {name: record.plan[name] for name in cut}
-    how: dict[str, Any] = {"rows": change.apply(source, target.dtype, shift).rows, "method": method, **cut}
-    plan, source = plan_reading(
-        source,
-        threads,
-        lambda reading: plan_levels(target, range(count + 1), ladder, copies=True, reading=reading, **how),
-    )
-    tell_assumed(volume, voxel_size)
-    unread = record is None or not (record.cleared and listed(target))
-    build = Build(plan, change.apply(source, target.dtype, shift), target, method, threads, unread)
-    if dry_run:
-        check_free(target, overwrite=overwrite or (record is not None and record.saved))
-        return estimate(build)
-    _begin(volume, source, target, box, entry, record, overwrite=overwrite)
-    watch = None if volume is None or record is None else Watch(volume, record, plan, change.order.index(2), shift)
-    told: dict[str, Any] = {} if watch is None else {"collect": watch, "failed": watch.failed}
-    build.run(progress=progress, verb="Converting", journal=record, runner=choose_runner(processes, client), **told)
-    damaged = {} if watch is None else watch.end()
-    finish(target, job=entry.get("job"), **damaged, **proof.run(choose_runner(processes, client)))
-    if record is not None:
-        record.finish()
-    return Volume(target.cloudpath)
-
-
-def _begun(
-    volume: Volume | None, target: Volume, *, z_from_name: bool, on_error: str, entry: dict[str, Any], **how: Any
-) -> tuple[Journal | None, bool]:
-    """Return the journal, none for an array, and whether all is done; for the rest see `find_begun`."""
-    if volume is None:
-        return None, False
-    job = {**entry["method"], **_job(target), "z_from_name": z_from_name, "state": fingerprint(volume)}
-    mend = Mend(volume, always=on_error == "fail")
-    return find_begun(target, "convert", job, entry=entry, source=volume, mend=mend, **how)
-
-
-def _begin(
-    volume: Volume | None,
-    source: Input,
-    target: Volume,
-    box: Bbox,
-    entry: dict[str, Any],
-    record: Journal | None,
-    *,
-    overwrite: bool,
-) -> None:
-    """Store the journal and make the target ready, unless that was done when the job began."""
-    if record is not None and volume is not None:
-        stamp(record, entry, [(volume.array(), box)])
-    if record is not None and record.cleared:
-        record.save()
-        return
-    if overwrite:
-        check_whole(source, box)
-    known = provenance_of(volume, [] if volume is None else [volume.cloudpath])
-    prepare(target, entry, overwrite=overwrite, provenance=known, journal=record)
-
-
-def _look_again(target: Volume, proof: Proof, processes: int | None, client: Any) -> Volume:
-    """Return a result that is finished, compared once more if that is wanted."""
-    proof.run(choose_runner(processes, client))
-    log.warning("%s is the finished result of this very conversion: nothing is left to do", target.cloudpath)
-    return Volume(target.cloudpath)
-
-
-def _job(target: Volume) -> dict[str, Any]:
-    """Return what a result depends on besides what its provenance tells."""
-    metadata = {key: data.decode() for key, data in target.array(0).fmt.metadata().items()}
-    return {"metadata": metadata, "compress": target.compress, "empty_chunks": not target.delete_black_uploads}
-
-
-def _layer_type(volume: Volume | None, encoding: str) -> str:
-    if encoding == "compressed_segmentation":
-        return "segmentation"
-    return "image" if volume is None else volume.layer_type
-
-
-def _omero(volume: Volume | None) -> Mapping[str, Any] | None:
-    """Return what an OME-Zarr source says of its channels."""
-    fmt = None if volume is None else volume._format
-    return fmt.omero if isinstance(fmt, OmeZarr) else None
-
-
-def _voxel_size(size: Sequence[float] | None, unit: str, volume: Volume | None, change: Change) -> Sequence[float]:
-    if size is not None:
-        return voxel_size_nm(size, unit)
-    return (1.0, 1.0, 1.0) if volume is None else change.turn(volume.levels[volume.mip].resolution)
-
-
-def _name(src: Any) -> str:
-    if isinstance(src, Volume):
-        return src.cloudpath
-    return f"array {src.shape}" if isinstance(src, np.ndarray) else str(Path(src) if isinstance(src, Path) else src)
+        return Estimate.nothing(target.cloudpath) if dry_run else job.look_again()
+    build = job.plan(record)
+    tell_assumed(chosen.volume, voxel_size)
+    return job.estimate(build, record) if dry_run else job.run(build, record)

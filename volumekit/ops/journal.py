@@ -175,6 +175,11 @@ class Journal:
         self.done -= self.lacking
         self._spans = _spans(self.done)
 
+    def restart(self) -> None:
+        """Let all tasks be done again: what they stored is not right."""
+        self.done, self._spans, self.seen = set(), [], None
+        self.save()
+
     def clear(self) -> None:
         """Note that the target is ready for the first task."""
         self.cleared = True

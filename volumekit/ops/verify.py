@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from volumekit.ops.memory import parse_amount
 from volumekit.ops.options import box_inside
 from volumekit.ops.plan import Plan, Stage, Task
 from volumekit.ops.positions import tell_first
+from volumekit.ops.pyramid import Factor
 from volumekit.ops.run import run, thread_count
 from volumekit.ops.runners import Report, choose_runner
 from volumekit.ops.verification import Verification
@@ -143,18 +145,24 @@ class Compare:
             raise OptionError(f"sample is {sample!r}; it is a share, above 0 and at most 1")
         self._check(part)
         level = self.one.levels[self.mip]
-        voxel = voxel_bytes(level) + voxel_bytes(self.two.levels[self.other])
-        boxes = Boxes(level.bounds, block_shape(level, level.chunk[:3], voxel), part)
+        shape, need = self.blocks()
+        boxes = Boxes(level.bounds, shape, part)
         found = self._found(blocks=len(boxes))
         chosen = np.random.default_rng(seed).permutation(len(boxes))[: max(1, round(sample * len(boxes)))]
         tasks = tuple(Task(n, 0, boxes[at]) for n, at in enumerate(sorted(chosen.tolist())))
         size = sum(int(task.box.volume()) for task in tasks) * voxel_bytes(level)
-        need = 3 * voxel * int(np.prod(boxes.shape))  # the voxels of both, and where they differ
         plan = Plan((Stage(tasks, need, size),), max(0, memory - PROGRAM_BYTES))
         how: dict[str, Any] = {"jobs": jobs, "progress": progress, "runner": runner, "verb": "Verifying"}
         run(plan, self, collect=lambda task, seen: found.add(seen), **how)
         found.sort()
         return found
+
+    def blocks(self) -> tuple[Factor, int]:
+        """Return the extent of the boxes that are compared, and the bytes that comparing one takes."""
+        level = self.one.levels[self.mip]
+        voxel = voxel_bytes(level) + voxel_bytes(self.two.levels[self.other])
+        shape = block_shape(level, level.chunk[:3], voxel)
+        return shape, 3 * voxel * math.prod(shape)  # the voxels of both, and where they differ
 
     def _found(self, **facts: Any) -> Verification:
         unit = "chunks" if self.checksums else "voxels"
