@@ -46,7 +46,7 @@ def convert_stack(data: Data) -> Contest:
 
         def given(_: int) -> Path:
             for old in made:
-                shutil.rmtree(old)
+                data.put_away(old)
             made[:] = [data.empty()]
             return made[0]
 
@@ -58,7 +58,7 @@ def convert_stack(data: Data) -> Contest:
             jobs[name](data.stack, target, shape)
         _check_alike(targets, shape)
         for target in targets.values():
-            shutil.rmtree(target)
+            data.put_away(target)
 
     samples = {name: contestant(name) if name in present else None for name in jobs}
     return Contest(samples, check, (at_most(1 / 0.7, FLOOR), at_most(1.0, LOOP)), rounds=ROUNDS)
@@ -92,7 +92,7 @@ def convert_memory(data: Data) -> Contest:
     def peak() -> float:
         target = data.empty()
         told = json.loads(python("-m", "benchmarks.job_probe", str(data.stack), str(target), MEMORY).splitlines()[-1])
-        shutil.rmtree(target)
+        data.put_away(target)
         return float(told["peak"] / 10**9)
 
     bars = (at_most_itself(1.0, "1 GB"),)
@@ -113,7 +113,9 @@ def downsample_volume(data: Data) -> Contest:
         layer, (info, folders) = layers[name], kept[name]
         for path in layer.iterdir():
             if path.is_dir() and path.name not in folders:
-                shutil.rmtree(path)
+                old = data.empty()
+                path.rename(old / path.name)
+                data.put_away(old)
         (layer / "info").write_bytes(info)
         return layer
 

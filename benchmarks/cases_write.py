@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +46,7 @@ def write_all(layout: Layout, data: Data, *, durable: bool = False) -> Contest:
 
     def contestant(name: str) -> Sample:
         def given(_: int) -> PeerVolume:
-            shutil.rmtree(made[name].path)
+            data.put_away(made[name].path)
             made[name] = make(name)
             return made[name].volume
 

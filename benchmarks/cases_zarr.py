@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def write_all(kind: Kind, data: Data) -> Contest:
 
     def given(program: type[ZarrArray]) -> ZarrArray:
         if program in paths:
-            shutil.rmtree(paths[program])
+            data.put_away(paths[program])
         paths[program] = data.empty()
         create(paths[program], voxels.T, kind)
         return program(paths[program])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -21,6 +22,12 @@ def available() -> bool:
     if os.environ.get("VOLUMEKIT_NUMBA", "1") == "0":
         return False
     return importlib.util.find_spec("numba") is not None
+
+
+@functools.cache
+def files_available() -> bool:
+    """Tell whether compiled code may read and write open files itself, as POSIX has it, on 64 bits."""
+    return available() and hasattr(os, "pwrite") and sys.maxsize > 2**32
 
 
 def kernel(function: F) -> F:

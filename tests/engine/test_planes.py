@@ -9,8 +9,9 @@ import tifffile
 from PIL import Image
 
 from tests.formats.images import planes, write_folder
+from volumekit.engine import compiled_files
 from volumekit.engine.planes import check_planes, read_planes, reads_planes
-from volumekit.errors import CorruptChunkError, MissingChunkError, ShapeError
+from volumekit.errors import CorruptChunkError, MissingChunkError, ShapeError, StorageError
 from volumekit.model.bbox import Bbox
 from volumekit.volume.volume import Volume
 
@@ -29,6 +30,9 @@ def same(volume: Volume, box: Bbox) -> None:
     expected = np.asarray(volume.download(box)).transpose(2, 1, 0, 3)
     out = np.zeros((z, y, x, array.level.channels), array.level.dtype)
     read_planes(array, box, out)
+    assert np.array_equal(out, expected)
+    out[...] = 0
+    read_planes(array, box, out, threads=0)
     assert np.array_equal(out, expected)
     fortran = array.empty((x, y, z, array.level.channels))
     read_planes(array, box, fortran.transpose(2, 1, 0, 3))
@@ -51,6 +55,51 @@ def test_same_voxels_as_a_download(tmp_path, paged, kind, box):
     check_planes(volume.array())
     same(volume, box)
     assert np.array_equal(np.asarray(volume[:, :, :])[..., 0].T, stack)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many planes compiled code was asked for, and whether it read them."""
+    found, real = [], compiled_files.read_blocks
+
+    def watched(files, *rest):
+        found.append((len(files), real(files, *rest)))
+        return found[-1][1]
+
+    monkeypatch.setattr(compiled_files, "read_blocks", watched)
+    return found
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_compiled_code_reads_whole_rows_of_files_in_native_order(tmp_path, calls, order):
+    stack = planes(5, dtype=np.uint16)
+    write_folder(tmp_path, stack, byteorder=order)
+    array = Volume(tmp_path).array()
+    check_planes(array)
+    for box in BOXES:
+        x, y, z = (int(n) for n in box.size())
+        out = np.zeros((z, y, x, 1), np.uint16)
+        read_planes(array, box, out, threads=0)
+        (a, b, c), (d, e, f) = box.minpt.tolist(), box.maxpt.tolist()
+        assert np.array_equal(out[..., 0], stack[c:f, b:e, a:d])
+    assert calls == ([(5, True), (1, True)] if order == "<" else [])
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "folder"])
+def test_what_compiled_code_cannot_read_is_named(tmp_path, calls, damage):
+    write_folder(tmp_path, planes(5))
+    array = Volume(tmp_path).array()
+    check_planes(array)
+    path = sorted(tmp_path.iterdir())[3]
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[:-100])
+    elif damage == "folder":
+        path.mkdir()
+    with pytest.raises((CorruptChunkError, MissingChunkError, StorageError), match=path.name):
+        read_planes(array, array.level.bounds, np.zeros((5, 25, 37), np.uint8), threads=0)
+    assert calls == ([] if damage == "gone" else [(5, False)])
 
 
 def test_colours(tmp_path):

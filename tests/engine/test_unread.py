@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from volumekit import Volume
+from volumekit.engine import compiled_files
+from volumekit.engine.chunk_files import ChunkFiles, fills_files
 from volumekit.engine.drive import run
 from volumekit.engine.unread import ChunkRows, write_unread, writes_plainly
 from volumekit.errors import NoSpaceError, PermissionDeniedError, StorageError, VolumekitError
@@ -73,21 +78,26 @@ def test_the_bytes_are_the_same(tmp_path, options, order):
     ids=str,
 )
 @pytest.mark.parametrize("low", [0, 1])
-def test_chunks_filled_plane_by_plane_are_the_same(tmp_path, options, low):
+@pytest.mark.parametrize("kind", ["rows", "files", "files, by Python"])
+def test_chunks_filled_plane_by_plane_are_the_same(tmp_path, monkeypatch, options, low, kind):
     """Boxes of rows of chunks, up to the level's ends, from the same memory one after the other."""
     made = [volume(tmp_path / name, **options).array(0) for name in "ab"]
     array, data, told = made[0], voxels(made[0]), []
     data[:, :16] = 0
     run(made[1].write(*ends(array), data))
-    rows = ChunkRows(array, 37 * 16 * 8)
+    assert fills_files(array, 1) == (not set(options) & {"compress", "delete_black_uploads"})
+    if kind != "rows" and not fills_files(array, 1):
+        return
+    if "Python" in kind:
+        monkeypatch.setattr(compiled_files, "write_parts", lambda *_: False)
+    chunks = ChunkRows(array, 37 * 16 * 8) if kind == "rows" else ChunkFiles(array)
     for y, z in itertools.product(range(0, 30, 16), range(0, 21, 8)):
-        height, depth = min(16, 30 - y), min(8, 21 - z)
-        part = data[:, y : y + height, z : z + depth]
+        part = data[:, y : y + 16, z : z + 8]
         start = (LOW[0], LOW[1] + y, LOW[2] + z)
-        rows.begin(start, tuple(a + n for a, n in zip(start, part.shape, strict=False)))
-        for n in range(0, depth, 1 + low):
-            rows.fill(n, np.asfortranarray(part[:, :, n : n + 1 + low]) if low else part[:, :, n : n + 1])
-        rows.write(progress=told.append)
+        stop = tuple(a + n for a, n in zip(start, part.shape, strict=False))
+        with chunks.box(start, stop, progress=told.append) as fill:
+            for n in range(0, part.shape[2], 1 + low):
+                fill(n, np.asfortranarray(part[:, :, n : n + 1 + low]) if low else part[:, :, n : n + 1])
     assert stored(tmp_path / "a") == stored(tmp_path / "b")
     assert sum(told) == data.nbytes
 
@@ -164,3 +174,63 @@ def test_short_writes_go_on(tmp_path, monkeypatch):
     data = voxels(array)
     write_unread(array, *ends(array), data, progress=lambda _: None)
     np.testing.assert_array_equal(run(array.read(*ends(array))), data)
+
+
+def fill(array, data):
+    """Fill all chunks of a row of them, one chunk thick, in their files."""
+    low = array.level.offset
+    with ChunkFiles(array).box(low, (34, 21, 16), progress=lambda _: None) as done:
+        done(0, data[:, :16, :8])
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.ENOSPC, NoSpaceError), (errno.EDQUOT, NoSpaceError), (errno.EACCES, PermissionDeniedError)],
+)
+@pytest.mark.parametrize("call", ["open", "pwrite", "close"])
+def test_errors_of_filled_files_are_ours(tmp_path, monkeypatch, number, error, call):
+    """Whatever call of the system fails: the chunk is named, and no file is left open."""
+    real = os.close
+
+    def fails(*args):
+        if call == "close":
+            real(args[0])
+        raise OSError(number, os.strerror(number))
+
+    array = volume(tmp_path / "a").array(0)
+    monkeypatch.setattr(compiled_files, "write_parts", lambda *_: False)
+    data, before = voxels(array), len(list(Path("/dev/fd").iterdir()))
+    monkeypatch.setattr(os, call, fails)
+    with pytest.raises(error, match=r"4_4_40/-3-13_5-13_8-16"):
+        fill(array, data)
+    monkeypatch.undo()
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert not list((tmp_path / "a").glob("*/*-*"))
+
+
+def test_files_that_cannot_grow(tmp_path):
+    """A real limit: what compiled code cannot write is an error that names the chunk."""
+    code = (
+        "import resource, signal, sys, numpy as np\n"
+        "from volumekit import convert\n"
+        "from volumekit.errors import VolumekitError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "data = np.ones((64, 64, 64), np.uint8)\n"
+        "convert(data, sys.argv[1] + '/warm', chunk_size=32, jobs=1, progress=False)\n"
+        "import volumekit.ops.pyramid; volumekit.ops.pyramid.GROUP_BYTES = 1\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))\n"
+        "try: convert(data, sys.argv[1] + '/v', chunk_size=32, jobs=1, progress=False)\n"
+        "except VolumekitError as error: print(type(error).__name__, error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert "1_1_1/" in told
+    assert "File too large" in told
+
+
+def test_too_many_files_to_have_open(tmp_path, monkeypatch):
+    array = volume(tmp_path / "a").array(0)
+    assert fills_files(array, 12)
+    monkeypatch.setattr("volumekit.engine.chunk_files._most_files", lambda: 40)
+    assert not fills_files(array, 12)
+    assert fills_files(array, 10)

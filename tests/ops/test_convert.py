@@ -216,7 +216,7 @@ def plan_shape(volume, method, memory):
 @pytest.mark.parametrize("offset", [(0, 0, 0), (3, 1, 2)], ids=["strips", "slabs"])
 def test_each_voxel_is_read_once_and_each_chunk_written_once(tmp_path, monkeypatch, offset):
     reads, written = np.zeros((64, 64, 64), int), []
-    read, put = ArrayInput.read, FileStore.put
+    read, put, make = ArrayInput.read, FileStore.put, FileStore.make
 
     def counted_read(self, box, out, report):
         reads[box.to_slices()] += 1
@@ -226,8 +226,13 @@ def test_each_voxel_is_read_once_and_each_chunk_written_once(tmp_path, monkeypat
         written.append(key)
         put(self, key, data)
 
+    def counted_make(self, key, size):
+        written.append(key)
+        return make(self, key, size)
+
     monkeypatch.setattr(ArrayInput, "read", counted_read)
     monkeypatch.setattr(FileStore, "put", counted_put)
+    monkeypatch.setattr(FileStore, "make", counted_make)
     monkeypatch.setattr("volumekit.ops.pyramid.GROUP_BYTES", 1)
     array, how = image((64, 64, 64)), {"chunk_size": 8, "offset": offset, "jobs": 2}
     made = convert(array, tmp_path / "v", mips=2, memory=PROGRAM_BYTES + (8 << 20), **how)

@@ -6,9 +6,10 @@ tasks are to be done again. So its chunks need no temporary names, which cost mo
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from volumekit.engine.pieces import Point
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
 from volumekit.storage import forkguard
+
+Three = tuple[int, int, int]
 
 _AS_KEYS = (2, 1, 0, 3)
 """The order of `LevelArray.keys_between`."""
@@ -75,6 +78,16 @@ def write_unread(array: LevelArray, low: Point, high: Point, voxels: NDArray[Any
         changes.note(array.store.url)
 
 
+Fill = Callable[[int, NDArray[Any]], None]
+"""Fills planes of all chunks of a box, from so many planes above its lowest on, with voxels (x, y, z, channel)."""
+
+
+def stores_voxels(array: LevelArray) -> bool:
+    """Tell whether a file of a level that `writes_plainly` is nothing but the voxels of its chunk, x fastest."""
+    as_is = array.fmt.name == "precomputed" and sys.byteorder == "little"
+    return as_is and not array.options.delete_black and not array.options.compress
+
+
 class ChunkRows:
     """Whole chunks of a level that nobody reads yet, in memory as they are to be stored: filled plane by plane.
 
@@ -91,32 +104,37 @@ class ChunkRows:
     def __init__(self, array: LevelArray, voxels: int) -> None:
         self._array, self._memory = array, np.empty(voxels * array.level.channels, array.level.dtype)
         self._chunks = Chunks(array.store.url, array.fmt, array.level, array.options)
-        options = array.options
-        as_is = array.fmt.name == "precomputed" and sys.byteorder == "little"
-        self._as_is = as_is and not options.delete_black and not options.compress
+        self._as_is = stores_voxels(array)
 
-    def begin(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
-        """Begin a box of whole chunks, one chunk thick along z; (x, y, z), half-open."""
+    @contextlib.contextmanager
+    def box(self, low: Three, high: Three, *, progress: Progress) -> Iterator[Fill]:
+        """Give what fills a box of whole chunks, one chunk thick along z; they are written in the end.
+
+        Parameters and errors as for `write_unread`; corners are (x, y, z).
+        """
+        self._begin(low, high)
+        yield self._fill
+        self._write(progress)
+
+    def _begin(self, low: Three, high: Three) -> None:
         level = self._array.level
         self._ends = (*low, 0), (*high, level.channels)
         self._rows: list[tuple[slice, slice, NDArray[Any]]] = []
         used, (x, y, z) = 0, (b - a for a, b in zip(low, high, strict=True))
-        for start, height in _spans(y, level.chunk[1]):
+        for start, height in spans(y, level.chunk[1]):
             for first, count, width in _runs(x, level.chunk[0]):
                 shape = (width, height, z, level.channels, count)
                 run = self._memory[used : used + math.prod(shape)].reshape(shape, order="F")
                 self._rows.append((slice(first, first + count * width), slice(start, start + height), run))
                 used += run.size
 
-    def fill(self, z: int, voxels: NDArray[Any]) -> None:
-        """Fill planes of all chunks, from ``z`` planes above the box's lowest on, with voxels (x, y, z, channel)."""
+    def _fill(self, z: int, voxels: NDArray[Any]) -> None:
         for x, y, row in self._rows:
             part = voxels[x, y]
             target = row[:, :, z : z + part.shape[2]].transpose(0, 4, 1, 2, 3)
             np.copyto(target, part.reshape(target.shape, order="F"))
 
-    def write(self, *, progress: Progress) -> None:
-        """Write the chunks; parameters and errors as for `write_unread`."""
+    def _write(self, progress: Progress) -> None:
         forkguard.check()
         put = self._array.objects.put
         try:
@@ -148,7 +166,7 @@ def _bytes(chunk: NDArray[Any]) -> memoryview:
     return memoryview(chunk.T).cast("B")  # type: ignore[arg-type]
 
 
-def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:
+def spans(size: int, step: int) -> Iterator[tuple[int, int]]:
     """Yield where pieces start, and their extents."""
     return ((at, min(step, size - at)) for at in range(0, size, step))
 

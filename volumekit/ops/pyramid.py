@@ -39,8 +39,8 @@ class Rows(NamedTuple):
 WRITING_BYTES = 96 << 20
 """What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
 
-GROUP_BYTES = 2 << 20
-"""About how much of a strip is read, reduced and put in its place at a time: what a core's own cache holds."""
+GROUP_BYTES = 8 << 20
+"""About how much of a strip is read, reduced and put in its place at a time."""
 
 STRIP_BYTES = 16 << 20
 """About what a strip holds: small enough for the processor's caches, large enough that calls are few."""

@@ -13,7 +13,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from queue import SimpleQueue
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
+from volumekit.engine.chunk_files import ChunkFiles, fills_files
 from volumekit.engine.drive import run
 from volumekit.engine.unread import ChunkRows, write_unread, writes_plainly
 from volumekit.model.bbox import Bbox
@@ -81,14 +82,14 @@ class Room:
     ----------
     data : numpy.ndarray
         (x, y, z, channel): the strip, or as many planes of it as are gone through at a time.
-    chunks : ChunkRows or None
+    chunks : ChunkFiles, ChunkRows or None
         What these are put in.
     group : int
         Number of these planes.
     """
 
     data: NDArray[Any]
-    chunks: ChunkRows | None
+    chunks: ChunkFiles | ChunkRows | None
     group: int
 
     def groups(self, box: Bbox) -> Iterator[tuple[Bbox, NDArray[Any]]]:
@@ -208,9 +209,13 @@ class Stream:
     def _room(self, shape: tuple[int, ...]) -> Room:
         """Return the memory of a strip: of some planes, and of chunks that they are put in, if it can be."""
         array, group = self.arrays[0], min(shape[2], self.stage.group(shape[0], shape[2]))
-        chunks = None
-        if self.stage.copies and self.plain and group < shape[2] and array.channel_cells == 1:
-            chunks = ChunkRows(array, math.prod(shape[:3]))
+        chunks: ChunkFiles | ChunkRows | None = None
+        if self.stage.copies and self.plain and array.channel_cells == 1:
+            x, y, _ = self.stage.rungs[0].chunk
+            if fills_files(array, -(-shape[0] // x) * -(-shape[1] // y) * self.stage.workers):
+                chunks = ChunkFiles(array)
+            elif group < shape[2]:
+                chunks = ChunkRows(array, math.prod(shape[:3]))
         return Room(array.empty((*shape[:2], shape[2] if chunks is None else group, shape[3])), chunks, group)
 
     def _strip(self, box: Bbox) -> None:
@@ -220,27 +225,22 @@ class Stream:
         try:
             part, (x, y, z) = box.intersection(self.owned[0]), corners(box)[0]
             (a, b, c), (d, e, f) = corners(part)
-            if room.chunks is not None:
-                room.chunks.begin((a, b, c), (d, e, f))
-            for planes, voxels in room.groups(box):
-                self.source.read(planes, voxels, self.report)
-                if len(self.stage.rungs) > 1:
-                    self._cells_of_strip(voxels, planes)
-                if room.chunks is not None:
-                    room.chunks.fill(corners(planes)[0][2] - z, voxels[a - x : d - x])
-            if room.chunks is not None:
-                room.chunks.write(progress=self._check)
-            elif self.stage.copies:
+            with room.chunks.box((a, b, c), (d, e, f), progress=self._check) if room.chunks else nullcontext() as fill:
+                for planes, voxels in room.groups(box):
+                    self.source.read(planes, voxels, self.report)
+                    if len(self.stage.rungs) > 1:
+                        self._cells_of_strip(voxels, planes)
+                    if fill is not None:
+                        fill(corners(planes)[0][2] - z, voxels[a - x : d - x])
+            if room.chunks is None and self.stage.copies:
                 self._save(0, (a, b, c), (d, e, f), room.data[a - x : d - x, : e - y, : f - z])
         finally:
             self.rooms.put(room)
 
     def _cells_of_strip(self, voxels: NDArray[Any], box: Bbox) -> None:
         coarser, steps, (low, high) = self.planes[1], self.stage.steps(1), corners(box)
-        (_, y, z), (_, y_end, z_end) = (
-            [a // f for a, f in zip(low, steps, strict=True)],
-            [-(-b // f) for b, f in zip(high, steps, strict=True)],
-        )
+        _, y, z = (a // f for a, f in zip(low, steps, strict=True))
+        _, y_end, z_end = (-(-b // f) for b, f in zip(high, steps, strict=True))
         out = coarser.part(z, z_end)[:, y - coarser.low[1] : y_end - coarser.low[1]]
         downsample(voxels, steps, method=self.method, origin=low, out=out)
 

@@ -31,6 +31,7 @@ from volumekit.storage.context import context
 from volumekit.storage.translate import raise_translated, status
 
 T = TypeVar("T")
+R = TypeVar("R")
 Ask = Callable[[ts.KvStore, bytes], ts.Future[Any]]
 _LOCK = ".__lock"
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking, as the name may be that of a pipe
@@ -245,9 +246,17 @@ class FileStore(KvStore):
         if data is None or self._durable or not self.writable:
             super().put(key, data)
             return
+        self._on_file(write_file, key, data)
+
+    def make(self, key: str, size: int) -> int:
+        """Open a file of ``size`` bytes that nobody reads yet, under its own name from the beginning, to write it."""
+        return self._on_file(make_file, key, size)
+
+    def _on_file(self, work: Callable[[str, T], R], key: str, what: T) -> R:
+        """Do something with the file of a key; raise our errors, which name the key."""
         forkguard.check()
         try:
-            write_file(_normal(self.root + key), data)
+            return work(_normal(self.root + key), what)
         except ValueError as error:  # no name of a file
             raise StorageError(f"{key!r} cannot be the name of an object: {error}", url=self.url) from error
         except OSError as error:
@@ -300,6 +309,17 @@ def file_part(file: int, first: int, last: int) -> bytes:
 
 def write_file(path: str, data: bytes | memoryview) -> None:
     """Write a file, and the folders it is in."""
+    file = make_file(path, len(data))
+    try:
+        done = os.write(file, data)
+        if done < len(data):
+            write_all(file, memoryview(data)[done:], done)
+    finally:
+        os.close(file)
+
+
+def make_file(path: str, size: int) -> int:
+    """Open a file to be written, no longer than so many bytes, and make the folders it is in."""
     try:
         file = os.open(path, _MAKE, 0o666)
     except FileNotFoundError:
@@ -309,13 +329,19 @@ def write_file(path: str, data: bytes | memoryview) -> None:
         facts = os.fstat(file)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "this is no file", path)
-        done = os.write(file, data)
-        while done < len(data):
-            done += os.pwrite(file, memoryview(data)[done : done + _MOST], done)
-        if facts.st_size > len(data):
-            os.ftruncate(file, len(data))
-    finally:
+        if facts.st_size > size:
+            os.ftruncate(file, size)
+    except BaseException:
         os.close(file)
+        raise
+    return file
+
+
+def write_all(file: int, data: bytes | memoryview, start: int) -> None:
+    """Write all of the data to an open file, at its place."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(file, memoryview(data)[done : done + _MOST], start + done)
 
 
 def file_stamp(facts: os.stat_result) -> bytes:

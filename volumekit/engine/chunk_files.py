@@ -1,0 +1,120 @@
+"""Chunks of a level that nobody reads yet, whose files are written plane by plane, by compiled code.
+
+What comes out of the processor's own cache is written in half the time that it takes from main memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volumekit import compiled
+from volumekit.engine import changes
+from volumekit.engine.array import LevelArray, Progress
+from volumekit.engine.unread import Fill, Three, spans, stores_voxels, writes_plainly
+from volumekit.errors import VolumekitError
+from volumekit.storage.kvstore import FileStore, os_error, write_all
+
+_OPEN_FILES = 4
+"""A part of the files that the process may have open is for chunks: one of so many."""
+
+
+class ChunkFiles:
+    """Whole chunks of a level that nobody reads yet, filled plane by plane in their files.
+
+    Parameters
+    ----------
+    array : LevelArray
+        A level that `fills_files`.
+    """
+
+    def __init__(self, array: LevelArray) -> None:
+        x, y, z, _ = array.level.chunk
+        assert isinstance(array.store, FileStore)
+        self._array, self._store, self._size = array, array.store, array.level.dtype.itemsize
+        self._part = np.empty(x * y * z * self._size, np.uint8)
+
+    @contextlib.contextmanager
+    def box(self, low: Three, high: Three, *, progress: Progress) -> Iterator[Fill]:
+        """Give what fills a box of whole chunks, one chunk thick along z; parameters and errors as for `write_unread`.
+
+        Chunks are whole once all planes are filled. Nothing is left of them where that fails.
+        """
+        level, sizes = self._array.level, [b - a for a, b in zip(low, high, strict=True)]
+        keys = list(self._array.keys_between((*low, 0), (*high, level.channels)))
+        areas = [h * w for _, h in spans(sizes[1], level.chunk[1]) for _, w in spans(sizes[0], level.chunk[0])]
+        chunks = [area * sizes[2] * level.channels * self._size for area in areas]
+        files: list[int] = []
+
+        def fill(z: int, voxels: NDArray[Any]) -> None:
+            for key, size in zip(keys[len(files) :], chunks[len(files) :], strict=True):
+                files.append(self._store.make(key, size))
+                stack.callback(self._close, key, files[-1])
+            self._fill(keys, np.array(files, np.int32), sizes[2], z, voxels)
+
+        try:
+            with contextlib.ExitStack() as stack:
+                yield fill
+        except BaseException:
+            self._remove(keys[: len(files)])
+            raise
+        finally:
+            changes.note(self._store.url)
+        progress(sum(chunks))
+
+    def _remove(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            with contextlib.suppress(VolumekitError):  # what is being raised says more
+                self._store.put(key, None)
+
+    def _close(self, key: str, file: int) -> None:
+        try:
+            os.close(file)
+        except OSError as error:  # what network file systems could not write
+            raise os_error(error, url=self._store.url, key=key) from error
+
+    def _fill(self, keys: Sequence[str], files: NDArray[np.int32], depth: int, z: int, voxels: NDArray[Any]) -> None:
+        from volumekit.engine.compiled_files import write_parts
+
+        x, y, _, _ = self._array.level.chunk
+        if voxels.strides[0] != self._size:
+            voxels = np.asfortranarray(voxels)
+        (nx, ny, nz, nc), (_, *steps) = voxels.shape, voxels.strides
+        shape, strides = (nx * self._size, ny, nz, nc), (steps[0], steps[1], steps[2])
+        chunk = (x * self._size, y, depth)
+        if not write_parts(files, voxels.ctypes.data, shape, strides, chunk, z, self._part.ctypes.data):
+            self._fill_one_by_one(keys, files, depth, z, voxels)
+
+    def _fill_one_by_one(
+        self, keys: Sequence[str], files: NDArray[np.int32], depth: int, z: int, voxels: NDArray[Any]
+    ) -> None:
+        """Do the same in Python, which tells what is wrong."""
+        x, y, _, _ = self._array.level.chunk
+        cuts = ((a, b) for b in spans(voxels.shape[1], y) for a in spans(voxels.shape[0], x))
+        for key, file, ((left, width), (top, height)) in zip(keys, files.tolist(), cuts, strict=True):
+            for c in range(voxels.shape[3]):
+                part = voxels[left : left + width, top : top + height, :, c].tobytes(order="F")
+                start = (c * depth + z) * width * height * self._size
+                try:
+                    write_all(file, part, start)
+                except OSError as error:
+                    raise os_error(error, url=self._store.url, key=key) from error
+
+
+def fills_files(array: LevelArray, files: int) -> bool:
+    """Tell whether `ChunkFiles` can have so many files of a level open, and fill them."""
+    possible = compiled.files_available() and isinstance(array.store, FileStore) and writes_plainly(array)
+    alone = array.channel_cells == 1 and stores_voxels(array)
+    return possible and alone and files <= _most_files() // _OPEN_FILES
+
+
+def _most_files() -> int:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if most == resource.RLIM_INFINITY else most
