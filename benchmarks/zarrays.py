@@ -92,6 +92,7 @@ class VolumekitArray(ZarrArray):
         from volumekit import Volume
 
         self._volume = Volume(path, progress=False, non_aligned_writes=True)
+        self._volume[0, 0, 0]  # opens it, as the others are, before anything is measured
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return the voxels of a box."""

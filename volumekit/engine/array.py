@@ -37,6 +37,9 @@ Outcome = tuple[list[Bbox], list[Bbox]]
 IN_FLIGHT = max(3, (os.cpu_count() or 1) // 2)
 """Pieces under way at once: enough to keep all cores busy, few enough to bound memory."""
 
+WRITES = max(2, (os.cpu_count() or 1) // 4)
+"""The same of writing, whose pieces are larger."""
+
 QUICK_BYTES = 2 << 20
 """Voxels, in bytes, up to which what Python adds to a read counts."""
 
@@ -306,7 +309,7 @@ class LevelArray(Ways):
                 self._write_piece(target, to_domain(a, b, step), view, (landed, failed), progress)
                 for a, b, view in self._cut(low, high, step, array, WRITE_BYTES, shards=True)
             )
-            yield from overlap(units, depth=IN_FLIGHT, finish=True)
+            yield from overlap(units, depth=WRITES, finish=True)
         except VolumekitError as error:
             error.landed, error.unknown = tuple(landed), tuple(failed)
             raise

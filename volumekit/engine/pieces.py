@@ -12,7 +12,8 @@ Point = tuple[int, int, int, int]
 READ_BYTES = 3 << 20
 """Voxels read at a time: smaller pieces cost time, larger ones memory."""
 
-WRITE_BYTES = 16 << 20
+WRITE_BYTES = 32 << 20
+"""Voxels written at a time: large enough that the processors are seldom short of chunks to encode."""
 
 FAR_CHUNKS, FAR_BYTES = 64, 16 << 20
 """What of a far store is under way at once: so many chunks at most, and so many bytes, more for large boxes."""

@@ -36,7 +36,7 @@ class Rows(NamedTuple):
     flat: bool = False
 
 
-WRITING_BYTES = 96 << 20
+WRITING_BYTES = 128 << 20
 """What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
 
 GROUP_BYTES = 8 << 20
