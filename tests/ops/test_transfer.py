@@ -113,6 +113,19 @@ def test_levels_follow_one_another(tmp_path, voxels, first, second, monkeypatch)
     assert files(tmp_path / "b") == files(tmp_path / "a")
 
 
+def test_coarser_levels_that_stay_as_they_were_are_named(tmp_path, voxels, caplog):
+    source = make(tmp_path / "a", voxels)
+    make(tmp_path / "b", voxels)
+    transfer(source, tmp_path / "b", mips=[0], overwrite=True, progress=False)
+    assert "mips 1 of" in caplog.text
+    assert "downsample" in caplog.text
+    caplog.clear()
+    transfer(source, tmp_path / "c", mips=[1], progress=False)
+    transfer(source, tmp_path / "c", mips=[0], progress=False)
+    transfer(source, tmp_path / "b", overwrite=True, progress=False)
+    assert not caplog.text
+
+
 def test_another_box_waits_for_one_that_was_cut_off(tmp_path, voxels, monkeypatch):
     monkeypatch.setattr(module, "TASK_BYTES", 16**3)
     source, real, begun = make(tmp_path / "a", voxels), module.Transfer.__call__, []

@@ -94,6 +94,13 @@ class Receiver:
             _check_empty(self.volume, [other for _, other in self.pairs])
 
 
+    def coarser(self) -> list[int]:
+        """Return the mips above those that are transferred that show what was there before, from elsewhere."""
+        first = 1 + max(other for _, other in self.pairs)
+        here = [] if self.ours else range(first, len(self.volume.levels))
+        return [mip for mip in here if self.volume.has_data(mip)]
+
+
 def _is_ours(last: Journal | None, source: Volume) -> bool:
     """Tell whether the last transfer to a place was from this source."""
     job = {} if last is None else last.job

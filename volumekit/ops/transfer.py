@@ -137,6 +137,12 @@ def transfer(
         target.volume.commit_info()
     record.finish()
     log.info("%s", work.copied)
+    if mips_left := target.coarser():
+        log.warning(
+            "mips %s of %s show what was there before, as they were not transferred; downsample makes them anew",
+            ", ".join(map(str, mips_left)),
+            target.volume.cloudpath,
+        )
     if isinstance(dst, Volume) and target.described:
         dst.refresh_info()
     return dst if isinstance(dst, Volume) else Volume(target.volume.cloudpath)

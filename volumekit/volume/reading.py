@@ -114,7 +114,10 @@ class Reading(Geometry):
             raise ShapeError("`out` is read-only")
 
     async def read_async(self, bbox: Any, mip: Any = None, *, out: NDArray[Any] | None = None) -> VolumeCutout:
-        """Read a box without blocking the event loop; see `download`."""
+        """Read a box without blocking the event loop; see `download`.
+
+        Where the task is cancelled, what is under way may still arrive in ``out``.
+        """
         number = None if mip is None else self.to_mip(mip)
         chosen = self._select(self._as_index(bbox), number)
         if out is not None:
