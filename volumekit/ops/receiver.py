@@ -93,7 +93,6 @@ class Receiver:
         if not self.ours:
             _check_empty(self.volume, [other for _, other in self.pairs])
 
-
     def coarser(self) -> list[int]:
         """Return the mips above those that are transferred that show what was there before, from elsewhere."""
         first = 1 + max(other for _, other in self.pairs)
