@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 
 from volumekit import Volume
 from volumekit.model.url import parse_url
@@ -63,6 +65,8 @@ class Way:
         Whether its target is on S3.
     compress : str, optional
         How the chunks of the source are compressed.
+    stack : bool
+        Whether the source is a folder of images.
     """
 
     function: str
@@ -70,6 +74,7 @@ class Way:
     sharded: int = 0
     remote: bool = False
     compress: str | None = None
+    stack: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -82,6 +87,7 @@ _LEVELS: dict[str, Any] = {"mips": 1, "memory": MEMORY}
 
 WAYS = {
     "convert": Way("convert", _CONVERT),
+    "convert a stack": Way("convert", {**_CONVERT, "voxel_size": [4, 4, 40]}, stack=True),
     "convert to .gz": Way("convert", {**_CONVERT, "compress": "gzip"}),
     "convert in processes": Way("convert", {**_CONVERT, "processes": JOBS}),
     "convert to shards": Way("convert", {**_CONVERT, "sharding": shards(3)}),
@@ -99,6 +105,22 @@ WAYS = {
     "recompress .gz to none": Way("recompress", {"compress": False}, compress="gzip"),
     "recompress on S3": Way("recompress", {"compress": "gzip"}, remote=True),
 }
+
+
+def _store_images(folder: Path, voxels: NDArray[np.uint8]) -> None:
+    folder.mkdir()
+    for z in range(voxels.shape[2]):
+        tifffile.imwrite(folder / f"{z:03}.tif", np.ascontiguousarray(voxels[:, :, z].T))
+
+
+def _store_volume(url: str, voxels: NDArray[np.uint8], way: Way) -> None:
+    packed: Any = shards(way.sharded) if way.sharded else False
+    info = Volume.create_new_info(
+        1, "image", "uint8", "raw", (4, 4, 40), (-5, 3, 8), SHAPE, chunk_size=(16, 16, 16), sharding=packed
+    )
+    volume = Volume(url, info=info, compress=way.compress, progress=False)
+    volume.commit_info()
+    volume[:] = voxels
 
 
 class Place:
@@ -122,13 +144,10 @@ class Place:
         self.log = folder / "log"
         source = f"{base}/target" if way.in_place else f"{folder}/source"
         voxels = np.random.default_rng(3).integers(0, 255, SHAPE, np.uint8)
-        packed: Any = shards(way.sharded) if way.sharded else None
-        info = Volume.create_new_info(
-            1, "image", "uint8", "raw", (4, 4, 40), (-5, 3, 8), SHAPE, chunk_size=(16, 16, 16), sharding=packed or False
-        )
-        volume = Volume(source, info=info, compress=way.compress, progress=False)
-        volume.commit_info()
-        volume[:] = voxels
+        if way.stack:
+            _store_images(Path(source), np.tile(voxels, (2, 5, 4)))  # strips are for larger ones
+        else:
+            _store_volume(source, voxels, way)
         places = [source] if way.in_place else [source, f"{base}/target"]
         job = [way.function, places, {**way.options, "jobs": JOBS, "progress": False}]
         self.store: Store = open_store(parse_url(f"{base}/target"))

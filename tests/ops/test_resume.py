@@ -59,6 +59,7 @@ def stored(folder):
     "name",
     [
         "convert",
+        "convert a stack",
         "convert in processes",
         "convert to shards",
         "convert to S3",
