@@ -78,3 +78,47 @@ def write_parts(
                     return False
             n += 1
     return True
+
+
+@kernel
+def read_parts(
+    files: NDArray[Any],
+    voxels: int,
+    shape: tuple[int, int, int, int],
+    strides: tuple[int, int, int],
+    chunk: int,
+    planes: int,
+    part: int,
+) -> bool:
+    """Read a row of whole chunks, each all that its file holds; parameters as for `write_parts`.
+
+    Parts of all chunks are read before rows are put together, so that memory is written in its order.
+
+    Parameters
+    ----------
+    chunk : int
+        Bytes of a chunk's row.
+    planes : int
+        How many planes are read at a time.
+    part : int
+        Address of room for these planes of all chunks, and for a byte.
+    """
+    done, whole = True, shape[1] * shape[2] * shape[3]
+    for n in range(len(files)):
+        width = min(chunk, shape[0] - n * chunk)
+        done &= _pread(files[n], part, 1, width * whole) == 0
+    for first in range(0, shape[2] * shape[3], planes):
+        count = min(planes, shape[2] * shape[3] - first)
+        for n in range(len(files)):
+            width = min(chunk, shape[0] - n * chunk)
+            size, to = width * shape[1] * count, part + n * chunk * shape[1] * count
+            done &= _pread(files[n], to, size, first * width * shape[1]) == size
+        for k in range(count):
+            c, z = divmod(first + k, shape[2])
+            for y in range(shape[1]):
+                to = voxels + c * strides[2] + z * strides[1] + y * strides[0]
+                for n in range(len(files)):
+                    width = min(chunk, shape[0] - n * chunk)
+                    at = part + n * chunk * shape[1] * count + (k * shape[1] + y) * width
+                    _memcpy(to + n * chunk, at, width)
+    return done

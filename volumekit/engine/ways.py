@@ -157,6 +157,11 @@ class Ways:
         """The bridge for writing: a chunk that is written in part for the first time is filled, not missing."""
         return open_bridge(self.objects, self.fmt, self.level, replace(self.options, fill_missing=True))
 
+    @property
+    def keeps_names(self) -> bool:
+        """Whether chunks are read under their own names, as far as is known, and none is kept in memory."""
+        return not (self.options.lru_bytes or self._asks or self._suffixes())
+
     def _suffixes(self) -> bool:
         return isinstance(self.objects, SuffixStore) and bool(self.objects.seen - {""})
 

@@ -59,7 +59,8 @@ class Build:
         """Do one task, see `volumekit.ops.run.Work`; return the damaged images, with what is wrong with them."""
         stage = self.plan.stages[task.stage]
         assert isinstance(stage, Pass)
-        source, damaged = apart(self.source if stage.copies else VolumeInput(self.target, stage.rungs[0].mip))
+        finer = VolumeInput(self.target, stage.rungs[0].mip, readers=0 if stage.rows else None)
+        source, damaged = apart(self.source if stage.copies else finer)
         together = 1 if self.alone and stage.spreads else self.plan.parallel(stage, self.threads)
         stream = Stream(
             stage,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
+from volumekit.engine.chunk_files import read_files
 from volumekit.engine.drive import run
 from volumekit.engine.planes import Skipped, read_planes, reads_planes
 from volumekit.errors import ShapeError, VolumekitError
@@ -72,7 +73,7 @@ class VolumeInput:
         Of an image stack: bytes that decoding an image takes beside its voxels, see `engine.planes.check_planes`.
     readers : int, optional
         Of an image stack: how many images are decoded at once, by all tasks together; default: one per thread. 0: the
-        calling thread reads them, one by one.
+        calling thread reads them, one by one, and chunk files of other volumes too where it can.
     fill_missing : bool, optional
         Whether missing chunks count as background; default: the volume's rule.
     damaged : dict, optional
@@ -120,6 +121,9 @@ class VolumeInput:
         if reads_planes(array):
             skipped = None if self.damaged is None else self._note
             _read_planes(array, box, out, report, self.readers, skipped)
+            return
+        if self.readers == 0 and read_files(array, box, out):
+            report(out.nbytes)
             return
         (x, y, z), (a, b, c) = box.minpt.tolist(), box.maxpt.tolist()
         run(array.read((x, y, z, 0), (a, b, c, self.channels), out=out, progress=report))

@@ -248,6 +248,10 @@ class FileStore(KvStore):
             return
         self._on_file(write_file, key, data)
 
+    def open(self, key: str) -> int:
+        """Open a file to read it; errors are the operating system's."""
+        return os.open(_normal(self.root + key), _OPEN)
+
     def make(self, key: str, size: int) -> int:
         """Open a file of ``size`` bytes that nobody reads yet, under its own name from the beginning, to write it."""
         return self._on_file(make_file, key, size)
