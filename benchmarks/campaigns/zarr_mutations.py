@@ -21,6 +21,8 @@ import numpy as np
 
 from benchmarks.campaigns.codec_mutations import mutate
 from benchmarks.campaigns.mutants import command
+from volumekit import Volume
+from volumekit.errors import VolumekitError
 
 SHAPE = (20, 18, 14)
 CHUNK = (8, 8, 8)
@@ -223,9 +225,6 @@ class Bench:
 
     def use(self) -> str:
         """Open, read, report and write; return whether that worked, was compared, or was refused."""
-        from volumekit import Volume
-        from volumekit.errors import VolumekitError
-
         refused, self.compared = 0, False
         try:
             volume = Volume(self.root, non_aligned_writes=True, progress=False)

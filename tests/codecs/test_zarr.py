@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from volumekit.codecs import CODECS, get_codec
+from volumekit.codecs import CODECS, get_codec, zarr3
+from volumekit.codecs.numcodecs import CompressedSegmentation
 from volumekit.codecs.zarr_chunks import NAMES
 from volumekit.errors import CorruptChunkError, MetadataError, OptionError, ShapeError, UnsupportedError
 from volumekit.model.level import CodecSpec
@@ -162,7 +163,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(MetadataError, match="no setting quality"):
         v3("jpeg", {"quality": 9})
     with pytest.raises(MetadataError, match="block_size"):
-        v3("compressed_segmentation", {})
+        v3("compressed_segmentation", {"compressed_segmentation_block_size": [8, 8]})
     codec = v2("png", {}, "uint16", ())
     for wrong in (np.zeros(CHUNK, "u1"), np.zeros(CHUNK[::-1], "u2")):
         with pytest.raises(ShapeError, match="cannot encode"):
@@ -176,3 +177,22 @@ def test_entry_points(group):
     for name, point in found.items():
         kind = point.load()
         assert getattr(kind, "codec_id", getattr(kind, "name", None)) == name
+
+
+def test_labels_have_usual_blocks(tmp_path):
+    array = np.arange(16**3, dtype=np.uint32).reshape(16, 16, 16)
+    made = zarr.create_array(
+        tmp_path / "a",
+        shape=array.shape,
+        chunks=(8, 8, 8),
+        dtype="uint32",
+        serializer=zarr3.CompressedSegmentation(),
+        compressors=None,
+    )
+    made[:] = array
+    assert json.loads((tmp_path / "a/zarr.json").read_text())["codecs"][0]["configuration"] == {
+        "compressed_segmentation_block_size": [8, 8, 8]
+    }
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a")[:], array)
+    codec = CompressedSegmentation(shape=(8, 8, 8), dtype="uint32")
+    assert codec.get_config()["compressed_segmentation_block_size"] == [8, 8, 8]

@@ -196,3 +196,13 @@ def test_large_whole_numbers_are_lossless_or_refused(settings, dtype, most):
         with pytest.raises(UnsupportedError, match="lossless only"):
             Zfpc(**settings).encode(chunk)
         np.testing.assert_array_equal(Zfpc().decode(Zfpc().encode(chunk), chunk.shape, chunk.dtype), chunk)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e10), (np.float32, -3.4e38), (np.float64, 1e30)])
+def test_a_tolerance_that_large_numbers_would_break_is_refused(dtype, large):
+    chunk = np.random.default_rng(1).random((8, 8, 8, 1)).astype(dtype)
+    codec = Zfpc(zfpc_tolerance=0.01)
+    assert np.abs(codec.decode(codec.encode(chunk), chunk.shape, chunk.dtype) - chunk).max() <= 0.01
+    chunk[3, 3, 3] = large
+    with pytest.raises(UnsupportedError, match=r"cannot keep a tolerance of 0\.01"):
+        codec.encode(chunk)

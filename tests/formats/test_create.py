@@ -180,3 +180,36 @@ def test_chunks_that_an_encoding_cannot_hold(encoding, dtype, chunk, said):
     assert Volume.create_new_info(*arguments, chunk_size=fits)
     small = Volume.create_new_info(*arguments[:6], (8, 8, 8), chunk_size=chunk)  # chunks are cut at the bounds
     assert small["scales"][0]["chunk_sizes"] == [list(chunk)]
+
+
+def test_one_number_stands_for_all_axes(tmp_path):
+    info = Volume.create_new_info(1, "image", "uint8", "raw", 4, (0, 0, 0), (64, 64, 64), chunk_size=32)
+    assert (info["scales"][0]["chunk_sizes"], info["scales"][0]["resolution"]) == ([[32, 32, 32]], [4, 4, 4])
+    volume = Volume.from_numpy(
+        np.zeros((8, 8, 8), np.uint8), f"zarr://file://{tmp_path}/v", chunk_size=4, shard=8, progress=False
+    )
+    assert tuple(volume.chunk_size) == (4, 4, 4)
+
+
+def test_what_says_the_same_twice_is_refused():
+    with pytest.raises(OptionError, match="jpeg_quality and encoding_level"):
+        Volume.create_new_info(
+            1, "image", "uint8", "jpeg", (4, 4, 4), (0, 0, 0), (64, 64, 64), jpeg_quality=30, encoding_level=40
+        )
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"shard_bytes": 0}, "shard_bytes is 0"),
+        ({"shard_bytes": "64MB"}, "shard_bytes is '64MB'"),
+        ({"chunk_size": (0, 64, 64)}, "three positive numbers"),
+        ({"volume_size": (64, 64)}, "three positive numbers"),
+        ({"encoding": "nosuch"}, "encoding is 'nosuch'"),
+    ],
+    ids=str,
+)
+def test_shards_that_cannot_be(how, told):
+    how = {"volume_size": (64, 64, 64), "chunk_size": (64, 64, 64), "data_type": "uint8", **how}
+    with pytest.raises(OptionError, match=told):
+        Volume.create_sharding(**how)

@@ -316,3 +316,15 @@ def test_compressions_by_name():
     for wrong in ("jpeg", "gzip:x", "gzip:99", "raw:1", "blosc:a:1:2", {"type": "none"}, {"level": 1}):
         with pytest.raises(OptionError):
             compression_of(wrong)
+
+
+@pytest.mark.parametrize(("version", "read"), [("2.5.1", True), ("4.0.0", True), ("5.0.0", False), ("new", False)])
+def test_newer_versions_are_refused(tmp_path, version, read):
+    Volume.from_numpy(np.ones((4, 4, 4), np.uint8), f"n5://file://{tmp_path}", progress=False)
+    path = tmp_path / "attributes.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "n5": version}))
+    if read:
+        assert Volume(tmp_path)[:].all()
+        return
+    with pytest.raises(UnsupportedError, match="of N5"):
+        Volume(tmp_path)

@@ -1,6 +1,7 @@
 """Conversion to zarr and OME-Zarr: the same voxels as elsewhere, metadata that validators and other readers take."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from volumekit import Volume, convert, downsample
 from volumekit.cli.main import run
 from volumekit.errors import OptionError, ReadOnlyError, TargetExistsError, UnsupportedError
 from volumekit.formats.zarr.layout import COMPRESSORS
+from volumekit.ops.kernels import downsample as downsample_array
 from volumekit.ops.ladder import PROGRAM_BYTES
 from volumekit.ops.runners import Stopped
 
@@ -148,17 +150,15 @@ def test_data_types_that_precomputed_lacks(tmp_path, dtype):
     made = convert(sample(dtype=dtype), tmp_path / "a.zarr", **{**HOW, "mips": 0})
     assert made.dtype == dtype
     np.testing.assert_array_equal(made[...][..., 0], sample(dtype=dtype))
-    if dtype != "bool":
-        assert convert(sample(dtype=dtype), tmp_path / "b.zarr", **HOW).dtype == dtype
-    else:
-        assert convert(sample(dtype=dtype), tmp_path / "b.zarr", **HOW).dtype == np.uint8
+    assert convert(sample(dtype=dtype), tmp_path / "b.zarr", **HOW).dtype == dtype
 
 
 def test_impossible_options(tmp_path):
     for how, message in (
         ({"encoding": "jpeg"}, "encoding is no option of ome-zarr"), ({"compress": "gzip"}, "compress is no option"),
         ({"jpeg_quality": 5}, "jpeg_quality"), ({"zarr_version": 4}, "2 or 3"), ({"shard": (9, 8, 8)}, "whole chunks"),
-        ({"shard": 5}, "three integers"), ({"compressor": "rar"}, "none, blosc"), ({"compressor": "zstd:x"}, "'x'"),
+        ({"shard": 5}, "whole chunks"), ({"shard": "a"}, "three integers"),
+        ({"compressor": "rar"}, "none, blosc"), ({"compressor": "zstd:x"}, "'x'"),
         ({"compressor": {"name": "zstd", "configuration": {"level": "high"}}}, "cannot be used"),
         ({"zarr_version": 2, "shard": (16, 16, 16)}, "has no shards"), ({"compressor": "blosc:snappy"}, "snappy"),
         ({"compressor": "zstd:99"}, "to 22"), ({"compressor": "blosc:zstd:10"}, "0 to 9"),
@@ -402,3 +402,35 @@ def test_positions_that_are_left_out_are_told(tmp_path, caplog, capsys):
     assert "of 3 positions of t the first is converted" in caplog.text
     assert run(["info", str(tmp_path / "film.zarr")]) == 0
     assert "t: 3 positions, this is 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["mode", "mean"])
+def test_truth_values_stay_what_they_are(tmp_path, method):
+    array = np.random.default_rng(4).random((40, 30, 20)) < 0.4
+    made = convert(array, tmp_path / "v", format="zarr", chunk_size=16, progress=False)
+    assert made.dtype == bool
+    two = convert(array, tmp_path / "w", format="ome-zarr", chunk_size=16, mips=1, method=method, progress=False)
+    expected = downsample_array(array, (2, 2, 2), method=method)
+    assert two.dtype == bool
+    np.testing.assert_array_equal(Volume(tmp_path / "w", 1)[:][..., 0], expected)
+    convert(array, tmp_path / "x", format="ome-zarr", chunk_size=16, progress=False)
+    downsample(tmp_path / "x", mips=1, method=method, progress=False)
+    np.testing.assert_array_equal(Volume(tmp_path / "x", 1)[:][..., 0], expected)
+
+
+def test_the_memory_that_is_told_for_shards_is_enough(tmp_path):
+    array = np.zeros((256, 256, 128), np.uint16)
+    how = {
+        "format": "ome-zarr",
+        "chunk_size": 32,
+        "shard": (256, 256, 128),
+        "mips": 1,
+        "progress": False,
+        "dry_run": True,
+    }
+    with pytest.raises(OptionError, match="is too little") as caught:
+        convert(array, tmp_path / "v", memory="240MB", **how)
+    told = re.search(r'memory="(\d+MB)"', str(caught.value))[1]
+    assert convert(array, tmp_path / "v", memory=told, **how).memory_bytes <= int(told[:-2]) * 10**6
+    shard = array.nbytes
+    assert int(told[:-2]) * 10**6 > PROGRAM_BYTES + 4 * shard, "two shards at once, as they were and as they become"

@@ -346,7 +346,7 @@ def test_nothing_stays_nothing(method):
         (UnsupportedError, {"array": np.zeros((4, 4, 4), np.complex64)}),
         (UnsupportedError, {"array": np.zeros((4, 4, 4), "U1")}),
         (UnsupportedError, {"array": np.zeros((4, 4, 4), object)}),
-        (UnsupportedError, {"array": np.zeros((4, 4, 4), bool)}),
+        (UnsupportedError, {"array": np.zeros((4, 4, 4), complex)}),
         (UnsupportedError, {"array": np.zeros((4, 4, 4), np.longdouble)}),
     ],
 )
@@ -393,3 +393,17 @@ def test_kernels_compile_where_nothing_can_be_cached(monkeypatch):
     monkeypatch.setattr(FunctionCache, "__init__", nowhere)
     double = jit._compiled(lambda x: 2 * x)
     assert double(4) == 8
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_truth_values_are_reduced_as_numbers(method):
+    array = np.random.default_rng(4).random((9, 8, 7)) < 0.4
+    how = {"method": method, "origin": (1, 0, 0)}
+    made = downsample(array, (2, 2, 2), **how)
+    assert made.dtype == bool
+    np.testing.assert_array_equal(made, downsample(array.astype(np.uint8), (2, 2, 2), **how).astype(bool))
+    out = np.ones(made.shape, bool, order="F")
+    assert downsample(array, (2, 2, 2), out=out, **how) is out
+    np.testing.assert_array_equal(out, made)
+    with pytest.raises(CastError):
+        downsample(array.astype(np.uint8), (2, 2, 2), out=out, **how)

@@ -432,3 +432,11 @@ def test_progress(tmp_path, monkeypatch):
     for options in ({"label": 7}, {"segids": [7]}, {"renumber": True}):
         volume.download(np.s_[0:20], progress=True, **options)
     assert seen == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", [set, frozenset, iter, list, tuple, lambda labels: dict.fromkeys(labels).keys()])
+def test_labels_come_in_any_collection(tmp_path, kind):
+    array = np.arange(64, dtype=np.uint64).reshape(4, 4, 4)
+    volume = Volume.from_numpy(array, tmp_path, layer_type="segmentation", progress=False)
+    found = volume.download(volume.bounds, segids=kind([3, 5]))
+    np.testing.assert_array_equal(found[..., 0], np.where(np.isin(array, (3, 5)), array, 0))

@@ -393,3 +393,14 @@ def test_jpeg_is_written_alike_every_way(tmp_path, channels, compress):
     picture = Image.open(io.BytesIO(stored))
     assert picture.quantization[0][:4] == [5, 3, 3, 5]
     assert {layer[1:3] for layer in picture.layer} == {(1, 1)}
+
+
+def test_zero_and_one_are_truth_values(tmp_path):
+    volume = Volume.from_numpy(np.ones((4, 4, 4), bool), f"zarr://file://{tmp_path}/v", progress=False)
+    volume.non_aligned_writes = True
+    volume[:2] = 0
+    volume[:, :2] = 1
+    assert volume[0, 3, 0].tolist() == [False]
+    assert volume[0, 0, 0].tolist() == [True]
+    with pytest.raises(CastError):
+        volume[:] = 2

@@ -110,9 +110,12 @@ class Jxl(ChunkCodec):
 
 
 class CompressedSegmentation(ChunkCodec):
-    """Labels; see `volumekit.codecs.compressed_segmentation.CompressedSegmentation`."""
+    """Labels; see `volumekit.codecs.compressed_segmentation.CompressedSegmentation`. Blocks are usually 8 x 8 x 8."""
 
     codec_id = "volumekit.compressed_segmentation"
+
+    def __init__(self, *, compressed_segmentation_block_size: Sequence[int] = (8, 8, 8), **more: Any) -> None:
+        super().__init__(compressed_segmentation_block_size=list(compressed_segmentation_block_size), **more)
 
 
 class Compresso(ChunkCodec):

@@ -11,6 +11,7 @@ For arrays (z, y, x), also as the inner codec of shards::
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from zarr.abc.codec import ArrayBytesCodec
@@ -104,9 +105,12 @@ class Jxl(ChunkCodec):
 
 
 class CompressedSegmentation(ChunkCodec):
-    """Labels; see `volumekit.codecs.compressed_segmentation.CompressedSegmentation`."""
+    """Labels; see `volumekit.codecs.compressed_segmentation.CompressedSegmentation`. Blocks are usually 8 x 8 x 8."""
 
     name = "volumekit.compressed_segmentation"
+
+    def __init__(self, *, compressed_segmentation_block_size: Sequence[int] = (8, 8, 8), **more: Any) -> None:
+        super().__init__(compressed_segmentation_block_size=list(compressed_segmentation_block_size), **more)
 
 
 class Compresso(ChunkCodec):

@@ -29,6 +29,9 @@ _MODES = {
     "zfpc_precision": ("FIXED_PRECISION", 3),
     "zfpc_tolerance": ("FIXED_ACCURACY", 4),
 }
+_STEPS = {4: 2.0**-26, 8: 2.0**-55}
+"""The least difference that zfp tells, as a part of the largest of the numbers around, by bytes of a number."""
+
 _REVERSIBLE = ("REVERSIBLE", 5)
 _Slices = tuple[slice | int, ...]
 
@@ -91,7 +94,7 @@ class Zfpc(Codec):
         if self.zfpc_tolerance >= 0 and chunk.dtype.kind == "i":
             raise UnsupportedError(f"zfp keeps a tolerance for floating-point numbers only, not for {chunk.dtype}")
         if not self.lossless:
-            _check_range(chunk)
+            _check_range(chunk, self.zfpc_tolerance)
         setting = next((name for name in _MODES if getattr(self, name) >= 0), None)
         (mode, number), level = (_MODES[setting], getattr(self, setting)) if setting else (_REVERSIBLE, None)
         correlated = self.zfpc_correlated_dims
@@ -118,11 +121,17 @@ class Zfpc(Codec):
         return f"zfpc stores int32, int64, float32 and float64, not {dtype}"
 
 
-def _check_range(chunk: NDArray[Any]) -> None:
+def _check_range(chunk: NDArray[Any], tolerance: float) -> None:
     """Refuse what zfp, by its documentation, can only store lossless."""
     if chunk.dtype.kind == "f":
         if not np.isfinite(chunk).all():
             raise UnsupportedError("zfp stores NaN and infinities lossless only: replace them, or leave zfpc_… unset")
+        largest = float(np.abs(chunk).max(initial=0))
+        if tolerance > 0 and largest * _STEPS[chunk.dtype.itemsize] > tolerance:
+            raise UnsupportedError(
+                f"beside numbers as large as {largest:g}, zfp cannot keep a tolerance of {tolerance} in {chunk.dtype}: "
+                "replace them, or leave zfpc_… unset"
+            )
         return
     limit = 1 << (8 * chunk.dtype.itemsize - 2)
     if chunk.max() >= limit or chunk.min() <= -limit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -63,6 +64,8 @@ class Direct:
         x, y, z, c = level.cell
         self._cell = x * y * z * c * level.dtype.itemsize
         self._typical = self._cell
+        shard = level.sharding.shape if level.sharding is not None else None
+        self._shard = math.prod(shard) * level.channels * level.dtype.itemsize if shard is not None else 0
 
     def _depth(self) -> int:
         return max(LEAST, min(MOST, WINDOW // max(1, self._typical)))
@@ -177,7 +180,7 @@ class Direct:
             yield from overlap(units, depth=self._depth, finish=True)
             return
         groups = self._groups(found)
-        largest = max(sum(array[part.at].nbytes for part in group) for group in groups)
+        largest = max(self._shard, *(sum(array[part.at].nbytes for part in group) for group in groups))
         units = (self._save(group, array, outcome, progress) for group in groups)
         yield from overlap(units, depth=max(1, min(LEAST, SHARED_WINDOW // largest)), finish=True)
 

@@ -83,7 +83,9 @@ def _unit(level: Level) -> Point:
 def _step(level: Level, low: Point, high: Point, size: int, unit: Point) -> list[int]:
     """Return the piece's extent per axis: whole chunks or shards, grown along the fastest axis first."""
     step = list(unit)
-    voxels = math.prod(min(c, h - b) for c, h, b in zip(step, high, low, strict=True))
+    sides = zip(step, level.chunk, high, low, strict=True)
+    # What is written of a shard, however little, takes the memory of all of it.
+    voxels = math.prod(c if c > chunk else min(c, h - b) for c, chunk, h, b in sides)
     room = min(MOST_CHUNKS, size // max(1, voxels * level.dtype.itemsize))
     for axis in reversed(level.order):
         needed = -(-(high[axis] - low[axis]) // step[axis]) + 1

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Number
 from typing import Any
+
+
+def each_axis(values: Any) -> Any:
+    """Return what holds for each of x, y and z, of which one number may stand for all."""
+    return (values,) * 3 if isinstance(values, Number) else values
 
 
 def plain(value: Any) -> Any:

@@ -17,14 +17,14 @@ from volumekit.ops.estimate import Estimate
 from volumekit.ops.factors import check_factor, shrinking, steps
 from volumekit.ops.levels import build_levels, check_unused
 from volumekit.ops.memory import parse_amount
-from volumekit.ops.new import new_target, reducible
+from volumekit.ops.new import new_target
 from volumekit.ops.opening import tell_assumed
 from volumekit.ops.options import data_type_of, mip_count, three_integers
 from volumekit.ops.proof import Levels, Proof, check_share
 from volumekit.ops.run import thread_count
 from volumekit.ops.runners import choose_runner
 from volumekit.ops.selection import Selection
-from volumekit.volume.create import new_format
+from volumekit.volume.create import new_format, storable
 from volumekit.volume.source import resolve
 from volumekit.volume.volume import Volume
 
@@ -234,7 +234,7 @@ def convert(
     method = choose_method(method, layer_type, sparse=sparse)
     size = chosen.voxel_size(voxel_size, unit)
     ladder = shrinking(steps(factor, count, size), chosen.bounds)
-    count, types = len(ladder), reducible(kind, len(ladder))
+    count, types = len(ladder), storable(kind)
     dtype = data_type_of(data_type, chosen.input.dtype, encoding, types, rescaled=rescale is not None)
     facts: dict[str, Any] = {"resolution": size, "layer_type": layer_type, "method": method}
     target = new_target(

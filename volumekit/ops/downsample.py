@@ -212,7 +212,7 @@ def _guard(volume: Volume, first: int, record: Journal) -> Guard:
 def _nothing_left(volume: Volume, *, dry_run: bool) -> Volume | Estimate:
     if dry_run:
         return Estimate.nothing(volume.cloudpath)
-    log.warning("%s has these levels already: nothing is left to do; mip= adds others", volume.cloudpath)
+    log.warning("%s has these levels already: nothing is left to do", volume.cloudpath)
     return volume
 
 

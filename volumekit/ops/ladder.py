@@ -162,7 +162,7 @@ class Ladder:
 
     def _least(self) -> int:
         """Return what one column of chunks takes, one level at a time."""
-        passes = [(self._rungs(0, 0), True)] if self.copies else []
+        passes = [(self._rungs(0, 0, copies=True), True)] if self.copies else []
         passes += [(self._rungs(n, 1), False) for n in range(len(self.factors))]
         return max(
             column_bytes(

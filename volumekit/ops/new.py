@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from volumekit.codecs import CODECS, get_codec
 from volumekit.errors import OptionError
-from volumekit.volume.create import Description, options_of, refuse, storable
+from volumekit.volume.create import Description, options_of, refuse
 from volumekit.volume.volume import Volume
 
 if TYPE_CHECKING:
     from volumekit.model.url import URL
-
-
-def reducible(kind: str, mips: int) -> tuple[str, ...]:
-    """Return the data types that a format stores, and that can be reduced if there are coarser levels."""
-    return tuple(name for name in storable(kind) if name != "bool" or not mips)
 
 
 def new_target(

@@ -263,12 +263,17 @@ def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: i
         cells = [min(-(-n // f) + 1, _size(rung, i)) for i, (n, f) in enumerate(zip(wide, rung.factor, strict=False))]
         thick = min(rung.chunk[2] + rung.factor[2] // finer.factor[2] - 1, _size(rung, 2))
         total += math.prod(cells) * thick * rung.voxel_bytes
-    chunk = max(
-        math.prod(min(n, _size(rung, axis)) for axis, n in enumerate(rung.chunk)) * rung.voxel_bytes for rung in rungs
-    )
+    chunk = max(_bytes(rung, rung.chunk) for rung in rungs)
+    rewritten = [rung for rung in rungs if rung.unit != rung.chunk]
+    shard = max((_bytes(rung, rung.unit) for rung in rewritten), default=0)
     filtering = 64 * threads * (1 << 20) if halo else 0  # float64 copies of a million voxels
     writing = min(WRITING_BYTES, 2 * total) + 4 * max(0, chunk - (4 << 20))
-    return total + writing + filtering
+    rewriting = 2 * max(2 * shard, min(6 * shard, WRITING_BYTES))  # some shards, as they were and as they become
+    return total + max(writing, rewriting) + filtering
+
+
+def _bytes(rung: Rung, shape: Factor) -> int:
+    return math.prod(min(n, _size(rung, axis)) for axis, n in enumerate(shape)) * rung.voxel_bytes
 
 
 def _size(rung: Rung, axis: int) -> int:

@@ -41,6 +41,8 @@ def cast(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _cast_python(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         loose = np.asarray(value)
+        if dtype.kind == "b" and loose.dtype.kind == "i" and np.isin(loose, (0, 1)).all():
+            return loose.astype(dtype)
         if not loose.size or loose.dtype.kind in _KINDS[dtype.kind]:
             with np.errstate(over="raise"):
                 return np.array(value, dtype=dtype)

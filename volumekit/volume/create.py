@@ -14,7 +14,7 @@ from volumekit.formats.precomputed import DATA_TYPES, READ_TYPES, create_info
 from volumekit.formats.zarr.create import create_ome_zarr, create_zarr, describe_levels
 from volumekit.formats.zarr.layout import Layout
 from volumekit.formats.zarr.values import NAMES
-from volumekit.model.plain import plain
+from volumekit.model.plain import each_axis, plain
 from volumekit.model.url import URL
 
 ZARR = ("zarr", "ome-zarr")
@@ -58,7 +58,7 @@ class ZarrOptions:
         shard = None
         if self.shard is not None:
             try:
-                x, y, z = (int(n) for n in self.shard)
+                x, y, z = (int(n) for n in each_axis(self.shard))
             except (TypeError, ValueError):
                 raise OptionError(f"shard is {self.shard!r}; it is three integers (x, y, z)") from None
             shard = x, y, z

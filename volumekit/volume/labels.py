@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,8 @@ class Labels:
         OptionError
             If one of them is none that the data type can hold.
         """
-        labels = {as_label(label, self._dtype) for label in np.asarray(segids, object).ravel()}
+        listed = list(segids) if isinstance(segids, Set | Iterator) else segids
+        labels = {as_label(label, self._dtype) for label in np.asarray(listed, object).ravel()}
         if preserve_zeros and self._dtype.kind != "b":
             return Wanted(np.array(sorted(labels | {0}), self._dtype), int(np.iinfo(self._dtype).max))
         return Wanted(np.array(sorted(labels), self._dtype), 0)

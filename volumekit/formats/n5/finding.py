@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from volumekit.errors import MetadataError, OptionError
+from volumekit.errors import MetadataError, OptionError, UnsupportedError
 from volumekit.formats.arrays.document import load
 from volumekit.formats.arrays.format import Choices, Have, Reading, fetched
 from volumekit.formats.base import WrongFormat
@@ -18,6 +18,9 @@ from volumekit.formats.zarr.nodes import children
 
 PARTS = ("setup", "timepoint", "multiscale")
 """What can be chosen of a container."""
+
+NEWEST = 4
+"""The newest version of the format, as containers tell it; n5-java refuses greater ones too."""
 
 _LISTED = 12
 
@@ -70,6 +73,7 @@ def find(have: Have, choices: Choices) -> Reading[Node]:
     yield from fetched(have, *(path + DOCUMENT for path in ("", "s0/", "data/", "setup0/")))
     root = yield from read_attributes(have, "")
     attributes = root or {}
+    _check_version(attributes)
     if is_dataset(root) or "multiscales" in attributes or (yield from _leveled(have, "")):
         return Node("", attributes)
     inner = yield from read_attributes(have, "data/")
@@ -81,6 +85,13 @@ def find(have: Have, choices: Choices) -> Reading[Node]:
     if "n5" in attributes:
         raise (yield from _no_volume(have))
     raise WrongFormat("there is no attributes.json of a dataset, and no s0")
+
+
+def _check_version(attributes: Mapping[str, Any]) -> None:
+    major = str(attributes.get("n5", NEWEST)).partition(".")[0]
+    if not major.isdecimal() or int(major) > NEWEST:
+        told = attributes["n5"]
+        raise UnsupportedError(f"{DOCUMENT} is of version {told} of N5; up to {NEWEST} is read", key=DOCUMENT)
 
 
 def _leveled(have: Have, path: str) -> Reading[bool]:

@@ -24,7 +24,7 @@ from volumekit.formats.precomputed.sharding import coarser_sharding, scale_shard
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds, each_factor
 from volumekit.model.level import Level
-from volumekit.model.plain import plain
+from volumekit.model.plain import each_axis, plain
 from volumekit.model.units import exact
 
 
@@ -169,7 +169,7 @@ def create_info(
         If the values do not describe a volume, a member is none of its encoding's, or labels would be stored in an
         encoding that changes them.
     """
-    more = plain(more)
+    more, chunk_size, resolution = plain(more), each_axis(chunk_size), each_axis(resolution)
     try:
         channels = _number(num_channels)
         scale = make_scale(
@@ -179,11 +179,14 @@ def create_info(
             resolution=resolution,
             chunk_size=chunk_size,
             encoding=encoding,
-            block_size=compressed_segmentation_block_size,
+            block_size=each_axis(compressed_segmentation_block_size),
         )
         what = {"data_type": _type_name(data_type), "num_channels": channels}
         check_members(encoding, more)
-        scale |= encoding_settings(encoding, encoding_level, encoding_effort)
+        settings = encoding_settings(encoding, encoding_level, encoding_effort)
+        for name in settings.keys() & more.keys():
+            raise OptionError(f"{name} and encoding_level or encoding_effort say the same: give one of them")
+        scale |= settings
         scales = [{**scale, **scale_sharding(sharding or False, scale, **what), **more}]
         for step in each_factor(factor, max_mip):
             scales.append(coarser_scale(scales[-1], step))

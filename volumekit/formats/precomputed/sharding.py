@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from volumekit.codecs import CODECS
 from volumekit.errors import MetadataError, OptionError
 from volumekit.model.grid import morton_bits
 from volumekit.model.plain import plain
@@ -75,6 +76,12 @@ def create_sharding(
     >>> create_sharding((10_000, 10_000, 2_000), (64, 64, 64), "uint8")["shard_bits"]
     13
     """
+    if len(volume_size) != 3 or len(chunk_size) != 3 or min(*volume_size, *chunk_size) < 1:
+        raise OptionError(f"volume_size and chunk_size are three positive numbers, not {volume_size} and {chunk_size}")
+    if not isinstance(plain(shard_bytes), int | float) or not shard_bytes > 0:
+        raise OptionError(f"shard_bytes is {shard_bytes!r}; it is a number of bytes")
+    if encoding not in CODECS:
+        raise OptionError(f"encoding is {encoding!r}; it is one of {', '.join(CODECS)}")
     try:
         grid = [-(-int(n) // int(c)) for n, c in zip(volume_size, chunk_size, strict=True)]
         chunk = math.prod(int(c) for c in chunk_size) * _whole(num_channels) * np.dtype(data_type).itemsize

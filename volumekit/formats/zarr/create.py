@@ -20,6 +20,7 @@ from volumekit.formats.zarr.zarr import Zarr
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import coarser_bounds, each_factor
 from volumekit.model.level import CodecSpec, Level
+from volumekit.model.plain import each_axis
 from volumekit.model.units import exact
 
 F = TypeVar("F", bound=ArrayFormat)
@@ -63,8 +64,8 @@ def describe_levels(
         If these values describe no volume.
     """
     try:
-        x, y, z = (int(n) for n in chunk_size)
-        a, b, c = (float(n) for n in resolution)
+        x, y, z = (int(n) for n in each_axis(chunk_size))
+        a, b, c = (float(n) for n in each_axis(resolution))
         kind = np.dtype(dtype).newbyteorder("=")
         bounds = Bbox(offset, [o + n for o, n in zip(offset, size, strict=True)])
         if min(x, y, z, channels) < 1 or not all(0 < n < np.inf for n in (a, b, c)) or min(bounds.size3().tolist()) < 1:

@@ -42,7 +42,7 @@ def downsample(
     Parameters
     ----------
     array : numpy.ndarray
-        (x, y, z) or (x, y, z, channel), any memory order, integer or float. It is copied only if no axis is
+        (x, y, z) or (x, y, z, channel), any memory order, integer, float or bool. It is copied only if no axis is
         contiguous, if its byte order is foreign, or for ``mode``, ``median`` and ``sparse_mode`` of
         floats.
     factor : sequence of int
@@ -99,6 +99,10 @@ def downsample(
 
     if method not in METHODS:
         raise OptionError(f"unknown downsampling method {method!r}; there are {', '.join(METHODS)}")
+    if _is_bool(array):
+        numbers, into = _numbers(array, out)
+        made = downsample(numbers, factor, method=method, origin=origin, out=into, threads=threads)
+        return made.view(bool) if out is None else out
     if method == "gaussian":
         return gaussian.downsample(array, factor, origin=origin, halo=((0, 0),) * 3, out=out, threads=threads)
     return reduce.downsample(array, factor, method=method, origin=origin, out=out, threads=threads)
@@ -155,4 +159,17 @@ def downsample_gaussian(
     """
     from volumekit.ops.kernels import gaussian
 
+    if _is_bool(array):
+        numbers, into = _numbers(array, out)
+        made = gaussian.downsample(numbers, factor, origin=origin, halo=halo, out=into, threads=threads)
+        return made.view(bool) if out is None else out
     return gaussian.downsample(array, factor, origin=origin, halo=halo, out=out, threads=threads)
+
+
+def _is_bool(array: NDArray[Any]) -> bool:
+    return getattr(getattr(array, "dtype", None), "kind", None) == "b"
+
+
+def _numbers(array: NDArray[Any], out: NDArray[Any] | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """See truth values as the numbers 0 and 1, which every method turns into 0 and 1."""
+    return array.view("u1"), out.view("u1") if out is not None and _is_bool(out) else out
