@@ -267,7 +267,7 @@ def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: i
     rewritten = [rung for rung in rungs if rung.unit != rung.chunk]
     shard = max((_bytes(rung, rung.unit) for rung in rewritten), default=0)
     filtering = 64 * threads * (1 << 20) if halo else 0  # float64 copies of a million voxels
-    writing = min(WRITING_BYTES, 2 * total) + 4 * max(0, chunk - (4 << 20))
+    writing = min(WRITING_BYTES, 2 * total) + 6 * max(0, chunk - (4 << 20))
     rewriting = 2 * max(2 * shard, min(6 * shard, WRITING_BYTES))  # some shards, as they were and as they become
     return total + max(writing, rewriting) + filtering
 
