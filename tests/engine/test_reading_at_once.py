@@ -110,10 +110,12 @@ def test_a_shard_that_changes_while_it_is_read(tmp_path):
 
     def read(store):
         other[10:18, 0:8, 0:8] = 9
-        return store[...].read().result()
+        return store[...].read()
 
     assert watched.read_now(keys, read) is None
-    assert (watched.read_now(keys, lambda store: store[10:18, :8, :8].read().result()) == 9).all()
+    assert (watched.read_now(keys, lambda store: store[10:18, :8, :8].read()) == 9).all()
+    assert None not in array.objects.seen(keys)
+    assert watched.read_now(keys, read) is None, "nor when all its chunks were seen before"
 
 
 def test_boxes_outside(tmp_path):

@@ -126,17 +126,20 @@ class LevelArray(Ways):
             return None
         forkguard.check()
 
-        def read(store: ts.TensorStore) -> NDArray[Any]:
-            if store.rank == 3 and c == 0 and d == 1:
-                voxels: NDArray[Any] = store[x:p, y:q, z:r].read(order=order).result()[..., np.newaxis]
-            else:
-                voxels = store[x:p, y:q, z:r, c:d].read(order=order).result()
-            return voxels
+        flat = self.level.channels == 1
+        if flat and (c, d) != (0, 1):
+            return None
+
+        def start(store: ts.TensorStore) -> ts.Future[NDArray[Any]]:
+            part = store[x:p, y:q, z:r] if flat else store[x:p, y:q, z:r, c:d]
+            return part.read(order=order)
 
         try:
             if isinstance(native, Watched):
-                return native.read_now(self.keys_between(low, high), read)
-            return read(native)
+                voxels = native.read_now(self.keys_between(low, high), start)
+            else:
+                voxels = start(native).result()
+            return voxels[..., np.newaxis] if flat and voxels is not None else voxels
         except (IndexError, VolumekitError):  # it reaches outside; a shard is damaged
             return None
         except ValueError:

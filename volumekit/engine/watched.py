@@ -6,7 +6,7 @@ shard has changed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorstore as ts
@@ -39,22 +39,41 @@ class Watched:
         """The data type."""
         return self._native.dtype
 
-    def read_now(self, keys: Iterable[str], read: Callable[[ts.TensorStore], NDArray[Any]]) -> NDArray[Any] | None:
-        """Read some chunks in the calling thread; None if they are not all there, or a shard has changed meanwhile.
+    def read_now(
+        self, keys: Iterable[str], start: Callable[[ts.TensorStore], ts.Future[NDArray[Any]]]
+    ) -> NDArray[Any] | None:
+        """Read some chunks, and wait for them; None if they are not all there, or a shard has changed meanwhile.
 
         Parameters
         ----------
         keys : iterable of str
             All chunks that are needed.
-        read : callable
-            Reads them into a new array.
+        start : callable
+            Starts reading them into a new array.
         """
         wanted = list(keys)
+        seen = self._objects.seen(wanted)
+        if None in seen:
+            return self._read_first(wanted, start)
+        reading = start(self._native)
+        groups = list(map(self._objects.group, wanted))
+        try:
+            voxels = reading.result()
+        except ValueError:  # some are gone or damaged
+            return self._read_first(wanted, start)
+        # The generations in which these chunks were seen are older than the read, and younger if they are still there.
+        now = self._objects.generations(set(groups))
+        same = now is not None and seen == [now[group] for group in groups]
+        return voxels if same else self._read_first(wanted, start)
+
+    def _read_first(
+        self, wanted: Sequence[str], start: Callable[[ts.TensorStore], ts.Future[NDArray[Any]]]
+    ) -> NDArray[Any] | None:
         shards = set(map(self._objects.group, wanted))
         before = self._objects.generations(shards)
         if before is None or not self._objects.holds(wanted, before):
             return None
-        voxels = read(self._native)
+        voxels = start(self._native).result()
         return voxels if self._objects.generations(shards) == before else None
 
     def read(self, keys: Iterable[str], start: Callable[[ts.TensorStore], Waitable]) -> Unit[bool]:

@@ -134,6 +134,10 @@ class ShardedStore(Store):
             found[shard] = value.stamp
         return found
 
+    def seen(self, keys: Iterable[str]) -> list[bytes | None]:
+        """Return in which generations of their shards chunks were last seen; None: never."""
+        return list(map(self._seen.get, keys))
+
     def holds(self, keys: Sequence[str], generations: Mapping[str, bytes]) -> bool:
         """Tell whether chunks are all there in certain generations of their shards, in the calling thread.
 
