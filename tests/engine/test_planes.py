@@ -85,6 +85,22 @@ def test_compiled_code_reads_whole_rows_of_files_in_native_order(tmp_path, calls
     assert calls == ([(5, True), (1, True)] if order == "<" else [])
 
 
+def test_few_files_are_open_at_once(tmp_path, monkeypatch, calls):
+    monkeypatch.setattr("volumekit.engine.planes._AT_ONCE", 2)
+    stack = planes(5)
+    write_folder(tmp_path, stack)
+    array = Volume(tmp_path).array()
+    check_planes(array)
+    out = np.zeros((5, 25, 37), np.uint8)
+    read_planes(array, array.level.bounds, out, threads=0)
+    assert np.array_equal(out, stack)
+    assert calls == [(2, True), (2, True), (1, True)]
+    read_planes(array, Bbox((0, 0, 2), (37, 25, 2)), out[:0], threads=0)
+    out.flags.writeable = False
+    with pytest.raises((BufferError, ValueError)):
+        read_planes(array, array.level.bounds, out, threads=0)
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone", "folder"])
 def test_what_compiled_code_cannot_read_is_named(tmp_path, calls, damage):
     write_folder(tmp_path, planes(5))

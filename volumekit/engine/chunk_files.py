@@ -23,7 +23,7 @@ from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
 from volumekit.storage.kvstore import FileStore, os_error, write_all
 
-_AT_ONCE = 64
+_AT_ONCE = 16
 """Files open at once for reading, by each thread."""
 
 _PART = 1 << 19

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -35,6 +35,9 @@ from volumekit.storage.pages import PagesStore, open_bytes, stored_pages
 T = TypeVar("T")
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+_AT_ONCE = 16
+"""Files open at once, by each thread."""
 
 SOON = 0.001
 """Seconds for a header: what takes less waits for nothing but the processor, and several threads would take longer."""
@@ -231,26 +234,18 @@ class _Planes:
             os.close(file)
 
     def read_blocks(self, z: slice, out: NDArray[Any], low: tuple[int, int]) -> bool:
-        """Do `_read_block` for many planes at once, in compiled code; tell whether that worked."""
-        if self._folder is None or not compiled.files_available() or not out[0].flags.c_contiguous:
+        """Do `_read_block` for many planes, in compiled code; tell whether that worked."""
+        if self._folder is None or not (compiled.files_available() and len(out) and out.flags.writeable):
             return False
-        pages, names = [self._known.get(n) for n in range(z.start, z.stop)], map(self.fmt.file, range(z.start, z.stop))
-        if not all(page is not None and page.stored.isnative and page.width == out.shape[2] for page in pages):
+        pages = [self._known.get(n) for n in range(z.start, z.stop)]
+        fits = all(page is not None and page.stored.isnative and page.width == out.shape[2] for page in pages)
+        if not (fits and out[0].flags.c_contiguous):
             return False
-        from volumekit.engine.compiled_files import read_blocks
-
         row = out.shape[2] * out.shape[3] * out.itemsize
-        starts = np.array([page.offsets[0] + low[0] * row for page in pages if page is not None], np.int64)
-        files: list[int] = []
-        try:
-            for name in names:
-                files.append(os.open(f"{self._folder}{name}", _OPEN))  # noqa: PERF401 - those that are open are closed
-            return read_blocks(np.array(files, np.int32), starts, out.ctypes.data, out.strides[0], out[0].nbytes)
-        except OSError:  # which is told apart elsewhere
-            return False
-        finally:
-            for file in files:
-                os.close(file)
+        starts = [page.offsets[0] + low[0] * row for page in pages if page is not None]
+        names = [f"{self._folder}{self.fmt.file(n)}" for n in range(z.start, z.stop)]
+        parts = (slice(n, n + _AT_ONCE) for n in range(0, len(out), _AT_ONCE))
+        return all(_read_files(names[part], starts[part], out[part]) for part in parts)
 
     def _fill(self, z: int, out: NDArray[Any]) -> None:
         if not self.array.options.fill_missing:
@@ -261,6 +256,23 @@ class _Planes:
                 key=self.fmt.file(z),
             )
         out[...] = self.array.options.background
+
+
+def _read_files(names: Sequence[str], starts: Sequence[int], out: NDArray[Any]) -> bool:
+    """Read a block of each file; tell whether that worked."""
+    from volumekit.engine.compiled_files import read_blocks
+
+    files: list[int] = []
+    try:
+        for name in names:
+            files.append(os.open(name, _OPEN))  # noqa: PERF401 - those that are open are closed
+        places = np.array(files, np.int32), np.array(starts, np.int64)
+        return read_blocks(*places, out.ctypes.data, out.strides[0], out[0].nbytes)
+    except OSError:  # which is told apart elsewhere
+        return False
+    finally:
+        for file in files:
+            os.close(file)
 
 
 def _scratch(page: Page, *, in_memory: bool) -> int:

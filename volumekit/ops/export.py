@@ -218,7 +218,7 @@ def _check_free(target: Path, *, folder: bool, overwrite: bool) -> None:
     if folder and not any(target.iterdir()):
         return
     if not overwrite:
-        raise TargetExistsError(f"{target} exists; choose another name, or overwrite it (overwrite=True)")
+        raise TargetExistsError(f"{target} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
     strange = [path.name for path in target.iterdir() if not _PLANE.fullmatch(path.name)] if folder else []
     if strange:
         raise TargetExistsError(f"{target} is not overwritten, as it holds more than exported planes: {strange[0]}")
