@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from volumekit.errors import ReadOnlyError, StorageError, VolumekitError
 from volumekit.storage.base import Future, Store, Value, chain, failed, gather, then
+from volumekit.storage.files import READ
 from volumekit.storage.kvstore import os_error
 
 if TYPE_CHECKING:
     from volumekit.codecs.images import ByteSource, Page
+    from volumekit.codecs.images.headers import Headers
     from volumekit.codecs.images.tiff_page import TiffPage
 
 T = TypeVar("T")
@@ -148,8 +150,15 @@ def describe_image(store: Store, key: str) -> bytes | None:
     return json.dumps({"pages": len(pages), "dtype": first.dtype.name, **members}).encode()
 
 
-def stored_pages(store: Store, key: str) -> list[Page] | None:
+def stored_pages(store: Store, key: str, headers: Headers | None = None) -> list[Page] | None:
     """Return the pages of an image file, None if there is no such file.
+
+    Parameters
+    ----------
+    store, key
+        The file.
+    headers : Headers, optional
+        What reads headers of many files.
 
     Raises
     ------
@@ -160,7 +169,7 @@ def stored_pages(store: Store, key: str) -> list[Page] | None:
 
     try:
         with open_bytes(store, key) as source:
-            return image_pages(source)
+            return image_pages(source) if headers is None else headers.pages(source)
     except FileNotFoundError:
         return None
     except VolumekitError as error:
@@ -185,7 +194,7 @@ def open_bytes(store: Store, key: str) -> Iterator[ByteSource]:
         return
     try:
         # Not blocking, as the name may be that of a pipe.
-        file = os.open(spec["path"] + key, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = os.open(spec["path"] + key, READ)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -223,6 +232,10 @@ class FileBytes:
             done += count
         return done
 
+    def reaches(self, offset: int) -> bool:
+        """Tell whether the file has a byte there."""
+        return 0 <= offset < os.fstat(self._file).st_size
+
 
 class StoredBytes:
     """A key of any store as a `ByteSource`; small reads are served from the block they lie in."""
@@ -252,3 +265,7 @@ class StoredBytes:
         data = self.read(offset, len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def reaches(self, offset: int) -> bool:
+        """Tell whether the file has a byte there."""
+        return offset >= 0 and bool(self.read(offset, 1))

@@ -25,7 +25,7 @@ def unfolded(page: TiffPage, text: bytes, source: ByteSource) -> list[TiffPage]:
     if not text.startswith(b"ImageJ=") or declared is None or start is None or int(declared[1]) < 2:
         return [page]
     count = int(declared[1])
-    if not source.read(start + count * page.nbytes - 1, 1):
+    if not source.reaches(start + count * page.nbytes - 1):
         raise CorruptChunkError(f"ImageJ's header declares {count} images, but the file is cut short")
     return [page.at(start + n * page.nbytes) for n in range(count)]
 

@@ -58,6 +58,6 @@ def jpeg_page(source: ByteSource) -> JpegPage:
             f"JPEG images of {bits} bits and {channels} colours (frame {marker:#x}) cannot be read;"
             " convert them to 8-bit grey or RGB, or to TIFF or PNG"
         )
-    enough = source.read(width * height // _DENSEST, 1)
+    enough = source.reaches(width * height // _DENSEST)
     check_size(width, height, MAX_PIXELS if enough else 0)
     return JpegPage(height, width, channels, np.dtype(np.uint8))

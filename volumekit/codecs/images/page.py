@@ -24,6 +24,9 @@ class ByteSource(Protocol):
     def readinto(self, offset: int, buffer: memoryview) -> int:
         """Fill ``buffer``; return how many bytes there were."""
 
+    def reaches(self, offset: int) -> bool:
+        """Tell whether the file has a byte there."""
+
 
 class Bytes:
     """A `ByteSource` in memory.
@@ -59,6 +62,10 @@ class Bytes:
         part = self.read(offset, len(buffer))
         buffer[: len(part)] = part
         return len(part)
+
+    def reaches(self, offset: int) -> bool:
+        """Tell whether the file has a byte there."""
+        return self.position(offset) < len(self.data)
 
 
 @dataclass(frozen=True)

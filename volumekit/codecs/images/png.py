@@ -70,7 +70,7 @@ def _chunks(source: ByteSource) -> Iterator[tuple[bytes, int, int]]:
         head = source.read(at, 8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         end = at + 12 + length
-        if len(head) < 8 or (kind == b"IEND" and not source.read(end - 1, 1)):
+        if len(head) < 8 or (kind == b"IEND" and not source.reaches(end - 1)):
             raise CorruptChunkError("the PNG image is damaged or cut short")
         yield kind, end, length
         at = end

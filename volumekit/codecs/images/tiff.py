@@ -82,7 +82,7 @@ def tiff_pages(source: ByteSource) -> list[TiffPage]:
                 f"page {n} is {page}, but page {whole[0]} is {pages[0]};"
                 " save the pages of one size and type as a file of their own"
             )
-        if not source.read(max(a + count for a, count in zip(page.offsets, page.counts, strict=True)) - 1, 1):
+        if not source.reaches(max(a + count for a, count in zip(page.offsets, page.counts, strict=True)) - 1):
             raise CorruptChunkError(f"the TIFF file is cut short: page {n} lies beyond its end")
     text = bytes(value & 255 for value in directories[whole[0]].get(Tag.DESCRIPTION, ()))
     pages = unfolded(pages[0], text, source) if len(pages) == 1 else pages
@@ -128,13 +128,11 @@ def _directories(source: ByteSource) -> Iterator[Tags]:
 
 def _directory(source: ByteSource, layout: _Layout, at: int) -> tuple[Tags, int]:
     """Return the tags of one directory, and where the next one is."""
-    head, step = (8, 20) if layout.big else (2, 12)
-    block = source.read(at, head + 24 * step)
-    count = layout.unpack("Q" if layout.big else "H", block)[0]
+    head, step, word = (8, 20, 8) if layout.big else (2, 12, 4)
+    count = layout.unpack("Q" if layout.big else "H", source.read(at, head))[0]
     if count > _MAX_ENTRIES:
         raise CorruptChunkError(f"a TIFF directory declares {count} entries; the file is damaged")
-    if count > 23:
-        block = source.read(at, head + count * step + 8)
+    block = source.read(at, head + count * step + word)  # no byte more: what follows may be voxels
     tags: Tags = {}
     for n in range(count):
         entry = block[head + n * step : head + (n + 1) * step]

@@ -80,6 +80,16 @@ class TiffPage(Page):
         return self.dtype.newbyteorder(self.order)
 
     @functools.cached_property
+    def native(self) -> bool:
+        """Whether samples are stored in this machine's byte order."""
+        return bool(self.stored.isnative)
+
+    @functools.cached_property
+    def block(self) -> TiffPage | None:
+        """The same page, stored as one block; None if it is not."""
+        return None if self.contiguous is None else self.at(self.contiguous)
+
+    @functools.cached_property
     def contiguous(self) -> int | None:
         """Where the page's voxels lie in the file as one block, row by row; None if they do not."""
         plain = (self.compression, self.predictor, self.reversed_bits, self.separate) == (1, 1, False, False)
