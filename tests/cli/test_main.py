@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,6 +308,25 @@ def test_ctrl_c_exits_with_130_and_leaves_no_dataset(tmp_path):
     assert "Traceback" not in told
     assert told.endswith("interrupted\n")
     assert not (out / "info").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux tells the children of a process")
+def test_ctrl_c_while_processes_start(tmp_path):
+    """A terminal interrupts all of them; only the first one says so."""
+    (tmp_path / "stack").mkdir()
+    for z in range(8):
+        tifffile.imwrite(tmp_path / "stack" / f"{z}.tif", np.zeros((64, 64), np.uint8))
+    command = [*COMMAND, "convert", str(tmp_path / "stack"), str(tmp_path / "v"), "--processes", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    threads = Path(f"/proc/{process.pid}/task")
+    while sum(len(path.read_text().split()) for path in threads.glob("*/children")) < 2:  # one is multiprocessing's own
+        assert process.poll() is None
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert told.endswith("interrupted\n")
+    assert process.returncode == 130
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes")

@@ -211,6 +211,37 @@ def test_interruption_stops_promptly():
     assert sorted(started) == sorted(stopped) == [0, 1]
 
 
+class UntilStopped:
+    """Goes on until it is told to stop, and leaves a file when it begins and one when it was."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, task, report):
+        (self.folder / f"begun {task.number}").touch()
+        try:
+            while True:
+                report(0)
+                time.sleep(0.005)
+        except Stopped:
+            (self.folder / f"stopped {task.number}").touch()
+            raise
+
+
+def test_interruption_stops_processes(tmp_path):
+    def interrupt():
+        while not list(tmp_path.glob("begun*")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(plan_of(50), UntilStopped(tmp_path), jobs=2, runner=Processes(2))
+    begun, stopped = ({path.name.split()[1] for path in tmp_path.glob(f"{how} *")} for how in ("begun", "stopped"))
+    assert begun == stopped
+    assert 1 <= len(begun) <= 2
+
+
 def test_progress_counts_bytes(capsys):
     def work(task, report):
         report(4000)
@@ -220,6 +251,21 @@ def test_progress_counts_bytes(capsys):
     shown = capsys.readouterr().err
     assert "Testing: 100%" in shown
     assert "100% of 0.01 MB in 0:00:0" in shown
+
+
+def test_what_is_done_again_is_counted_once(capsys):
+    tried = []
+
+    def work(task, report):
+        report(4000)
+        tried.append(task.number)
+        if tried.count(task.number) < 3:
+            raise StorageError("not now")
+        report(1000)
+
+    run(plan_of(3, nbytes=15_000), work, jobs=2, retries=2, progress=True, verb="Testing")
+    assert len(tried) == 9
+    assert "100% of 0.01 MB in 0:00:0" in capsys.readouterr().err
 
 
 def test_no_progress_unless_wanted(capsys):

@@ -1,19 +1,21 @@
 """Where tasks run: threads of this process, processes of this machine, a Dask cluster.
 
-All are executors in the manner of `concurrent.futures`; what differs is whether a task can be told to stop and can
-report bytes while it is under way (threads), or only when it is done.
+All are executors in the manner of `concurrent.futures`; what differs is whether a task can be told to stop (not in a
+cluster), and whether it reports bytes while it is under way (only in threads).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from multiprocessing.synchronize import Event
 from typing import Any, Protocol, Self
 
 from volumekit.errors import OptionError
@@ -111,13 +113,21 @@ class Threads(_Pool):
 
     def _do(self, task: Task) -> Any:
         assert self._work is not None
-        self._report(0)
-        return self._work(task, self._report)
+        told = 0
 
-    def _report(self, count: int) -> None:
-        if self._ending.is_set():
-            raise Stopped
-        self._tell(count)
+        def report(count: int) -> None:
+            nonlocal told
+            if self._ending.is_set():
+                raise Stopped
+            told += count
+            self._tell(count)
+
+        report(0)
+        try:
+            return self._work(task, report)
+        except BaseException:
+            self._tell(-told)  # it is not done, and may be tried again
+            raise
 
     def stop(self) -> None:
         """Let the tasks under way notice at their next report."""
@@ -162,18 +172,23 @@ class Processes(_Elsewhere):
         count = plain(count)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise OptionError(f"processes is {count!r}; it is a positive number of processes")
-        self._count = count
+        self._count, self._context = count, multiprocessing.get_context("spawn")
+        self._ending = self._context.Event()
 
     def __enter__(self) -> Self:
+        self._starter = self._stack.enter_context(ThreadPoolExecutor(1, initializer=_ignore_interrupts))
         self._start()
         return self
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
+        given = os.getpid(), self._ending
+        pool = ProcessPoolExecutor(self._count, mp_context=self._context, initializer=_begin, initargs=given)
         self.executor = self._stack.enter_context(pool)
 
     def _send(self, work: Work, task: Task) -> Future[tuple[int, Any]]:
+        return self._starter.submit(self._send_on, work, task).result()
+
+    def _send_on(self, work: Work, task: Task) -> Future[tuple[int, Any]]:
         try:
             return super()._send(work, task)
         except BrokenProcessPool:  # a process was killed: its tasks failed, and others take their place
@@ -185,8 +200,8 @@ class Processes(_Elsewhere):
         return plan.parallel(stage, self._count)
 
     def stop(self) -> None:
-        """Forget the tasks that have not started; those under way go on to their end."""
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        """Let the tasks under way notice at their next report."""
+        self._ending.set()
 
 
 class Dask(_Elsewhere):
@@ -215,8 +230,21 @@ class Dask(_Elsewhere):
         self.executor.shutdown(wait=False)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it was killed: nobody would tell it to."""
+def _ignore_interrupts() -> None:
+    """Keep Ctrl-C from the processes that this thread starts, from their first moment on: they are told what to do."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+class _Here:
+    """What is known in a process that was started to do tasks."""
+
+    ending: Event | None = None
+
+
+def _begin(parent: int, ending: Event) -> None:
+    """Learn how to be stopped; end when the process that started this one was killed: nobody would tell it to."""
+    _Here.ending = ending
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -243,13 +271,17 @@ def choose_runner(processes: int | None, client: Any) -> Runner:
 
 def _do_elsewhere(work: Work, task: Task) -> tuple[int, Any]:
     """Do a task in another process; return the bytes it reported, and its result."""
-    counts = [0]
+    told = 0
 
     def report(count: int) -> None:
-        counts[0] += count
+        nonlocal told
+        if _Here.ending is not None and _Here.ending.is_set():
+            raise Stopped
+        told += count
 
+    report(0)
     result = work(task, report)
-    return counts[0], result
+    return told, result
 
 
 def first_done(running: Iterable[Future[Any]]) -> set[Future[Any]]:
