@@ -14,10 +14,11 @@ import pytest
 
 from volumekit import Volume
 from volumekit.engine import compiled_files
-from volumekit.engine.chunk_files import ChunkFiles, fills_files
+from volumekit.engine.chunk_files import ChunkFiles, fills_files, write_files
 from volumekit.engine.drive import run
-from volumekit.engine.unread import ChunkRows, write_unread, writes_plainly
+from volumekit.engine.unread import write_unread, writes_plainly
 from volumekit.errors import NoSpaceError, PermissionDeniedError, StorageError, VolumekitError
+from volumekit.storage import files
 
 LOW, SHAPE = (-3, 5, 8), (37, 30, 21)
 
@@ -67,30 +68,44 @@ def test_the_bytes_are_the_same(tmp_path, options, order):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "fills"),
     [
-        {},
-        {"dtype": "uint16", "channels": 3},
-        {"dtype": "float32"},
-        {"compress": "gzip"},
-        {"delete_black_uploads": True},
+        ({}, True),
+        ({"dtype": "uint16", "channels": 3}, True),
+        ({"encoding": "png"}, False),
+        ({"compress": "gzip"}, False),
+        ({"delete_black_uploads": True}, False),
     ],
     ids=str,
 )
+def test_whole_boxes(tmp_path, options, fills):
+    """Boxes that are one chunk thick, and one that is not, of a level that compiled code fills, or not."""
+    made = [volume(tmp_path / name, **options).array(0) for name in "ab"]
+    array, data, told = made[0], voxels(made[0]), []
+    data[:, :16] = 0
+    run(made[1].write(*ends(array), data))
+    assert fills_files(array, 1) == fills
+    for y, (low, high) in itertools.product((0, 16), ((0, 8), (8, 21))):
+        part = data[:, y : y + 16, low:high]
+        start = (LOW[0], LOW[1] + y, LOW[2] + low)
+        x, y_end, z = (a + n for a, n in zip(start, part.shape, strict=False))
+        write_files(array, start, (x, y_end, z), part, progress=told.append)
+    assert stored(tmp_path / "a") == stored(tmp_path / "b")
+    assert sum(told) == data.nbytes
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "uint16", "channels": 3}, {"dtype": "float32"}], ids=str)
 @pytest.mark.parametrize("low", [0, 1])
-@pytest.mark.parametrize("kind", ["rows", "files", "files, by Python"])
-def test_chunks_filled_plane_by_plane_are_the_same(tmp_path, monkeypatch, options, low, kind):
+@pytest.mark.parametrize("by", ["compiled code", "Python"])
+def test_chunks_filled_plane_by_plane_are_the_same(tmp_path, monkeypatch, options, low, by):
     """Boxes of rows of chunks, up to the level's ends, from the same memory one after the other."""
     made = [volume(tmp_path / name, **options).array(0) for name in "ab"]
     array, data, told = made[0], voxels(made[0]), []
     data[:, :16] = 0
     run(made[1].write(*ends(array), data))
-    assert fills_files(array, 1) == (not set(options) & {"compress", "delete_black_uploads"})
-    if kind != "rows" and not fills_files(array, 1):
-        return
-    if "Python" in kind:
+    if by == "Python":
         monkeypatch.setattr(compiled_files, "write_parts", lambda *_: False)
-    chunks = ChunkRows(array, 37 * 16 * 8) if kind == "rows" else ChunkFiles(array)
+    chunks = ChunkFiles(array)
     for y, z in itertools.product(range(0, 30, 16), range(0, 21, 8)):
         part = data[:, y : y + 16, z : z + 8]
         start = (LOW[0], LOW[1] + y, LOW[2] + z)
@@ -199,6 +214,7 @@ def test_errors_of_filled_files_are_ours(tmp_path, monkeypatch, number, error, c
 
     array = volume(tmp_path / "a").array(0)
     monkeypatch.setattr(compiled_files, "write_parts", lambda *_: False)
+    monkeypatch.setattr(files, "_compiled", lambda: False)
     data, before = voxels(array), len(list(Path("/dev/fd").iterdir()))
     monkeypatch.setattr(os, call, fails)
     with pytest.raises(error, match=r"4_4_40/-3-13_5-13_8-16"):

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from volumekit import Bbox, Volume, convert
-from volumekit.engine import planes
+from volumekit.engine import compiled_files, planes
 from volumekit.errors import (
     CastError,
     ImageStackError,
@@ -201,7 +201,9 @@ def test_a_stack_by_strips_is_what_the_images_are(tmp_path, monkeypatch, kind):
         plane = np.ascontiguousarray(array[:, :, z].swapaxes(0, 1)).squeeze()
         tifffile.imwrite(tmp_path / "stack" / f"z{z:02}.tif", plane, photometric=colour, **how)
     read, headers = planes.stored_pages, []
-    monkeypatch.setattr(planes, "stored_pages", lambda store, name: headers.append(name) or read(store, name))
+    monkeypatch.setattr(
+        planes, "stored_pages", lambda store, name, *known: headers.append(name) or read(store, name, *known)
+    )
     made = convert(tmp_path / "stack", tmp_path / "v", chunk_size=8, mips=2, voxel_size=(1, 1, 1), jobs=2)
     check(made, array, (0, 0, 0), (2, 2, 2), 2)
     assert len(headers) == len(set(headers)) == 20
@@ -226,9 +228,9 @@ def test_each_voxel_is_read_once_and_each_chunk_written_once(tmp_path, monkeypat
         written.append(key)
         put(self, key, data)
 
-    def counted_make(self, key, size):
-        written.append(key)
-        return make(self, key, size)
+    def counted_make(self, keys, sizes):
+        written.extend(keys)
+        return make(self, keys, sizes)
 
     monkeypatch.setattr(ArrayInput, "read", counted_read)
     monkeypatch.setattr(FileStore, "put", counted_put)
@@ -531,15 +533,16 @@ def test_interruption_leaves_no_dataset_and_can_be_started_over(tmp_path, monkey
 
 
 def test_a_full_disk_is_named_and_nothing_is_claimed(tmp_path, monkeypatch):
-    write, calls = os.write, []
+    write, calls = os.pwrite, []
 
-    def full(file, data):
+    def full(file, data, at):
         calls.append(file)
         if len(calls) > 5:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(file, data)
+        return write(file, data, at)
 
-    monkeypatch.setattr("volumekit.storage.kvstore.os.write", full)
+    monkeypatch.setattr(compiled_files, "write_parts", lambda *_: False)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(NoSpaceError, match=str(tmp_path)) as caught:
         convert(image((64, 64, 64)), tmp_path / "v", chunk_size=8, mips=2)
     assert caught.value.box is not None
@@ -562,6 +565,7 @@ def test_reading_ahead_ends_when_writing_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ArrayInput, "read", endless)
     monkeypatch.setattr(FileStore, "put", full)
+    monkeypatch.setattr(FileStore, "make", full)
     with pytest.raises(NoSpaceError):
         convert(image((64, 64, 64)), tmp_path / "v", chunk_size=8, mips=2, offset=(0, 1, 0))
     assert ended == [0, 8]

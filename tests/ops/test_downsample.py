@@ -100,8 +100,9 @@ def test_a_level_with_data_is_only_replaced_when_asked(volume):
 
 def test_levels_that_readers_see_get_whole_chunks_only(volume, monkeypatch):
     """What is written under its own name from the beginning may be seen in part: only levels that nobody knows of."""
-    put, used = FileStore.put, []
+    put, make, used = FileStore.put, FileStore.make, []
     monkeypatch.setattr(FileStore, "put", lambda self, key, data: used.append(key) or put(self, key, data))
+    monkeypatch.setattr(FileStore, "make", lambda self, keys, sizes: used.extend(keys) or make(self, keys, sizes))
     downsample(volume)
     assert used
     used.clear()
@@ -118,6 +119,7 @@ def test_the_info_changes_only_at_the_end(volume, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(FileStore, "put", full)
+        patch.setattr(FileStore, "make", full)
         with pytest.raises(NoSpaceError, match=str(tmp_path)):
             downsample(volume)
     assert (tmp_path / "v" / "info").read_bytes() == before

@@ -6,7 +6,6 @@ What comes out of the processor's own cache is written in half the time that it 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,11 +16,12 @@ from numpy.typing import NDArray
 from volumekit import compiled
 from volumekit.engine import changes
 from volumekit.engine.array import LevelArray, Progress
-from volumekit.engine.unread import Fill, Three, spans, stores_voxels, writes_plainly
+from volumekit.engine.unread import Fill, Three, spans, stores_voxels, write_unread, writes_plainly
 from volumekit.errors import VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
-from volumekit.storage.kvstore import FileStore, os_error, write_all
+from volumekit.storage.files import Files, opened, write_all
+from volumekit.storage.kvstore import FileStore, os_error
 
 _AT_ONCE = 16
 """Files open at once for reading, by each thread."""
@@ -58,19 +58,21 @@ class ChunkFiles:
         keys = list(self._array.keys_between((*low, 0), (*high, level.channels)))
         areas = [h * w for _, h in spans(sizes[1], level.chunk[1]) for _, w in spans(sizes[0], level.chunk[0])]
         chunks = [area * sizes[2] * level.channels * self._size for area in areas]
-        files: list[int] = []
+        files: list[Files] = []
 
         def fill(z: int, voxels: NDArray[Any]) -> None:
-            for key, size in zip(keys[len(files) :], chunks[len(files) :], strict=True):
-                files.append(self._store.make(key, size))
-                stack.callback(self._close, key, files[-1])
-            self._fill(keys, np.array(files, np.int32), sizes[2], z, voxels)
+            if not files:
+                files.append(self._store.make(keys, chunks))
+            self._fill(keys, files[0], sizes[2], z, voxels)
 
         try:
-            with contextlib.ExitStack() as stack:
+            try:
                 yield fill
+            finally:
+                for made in files:
+                    self._store.close(keys, made)
         except BaseException:
-            self._remove(keys[: len(files)])
+            self._remove(keys)
             raise
         finally:
             changes.note(self._store.url)
@@ -81,13 +83,7 @@ class ChunkFiles:
             with contextlib.suppress(VolumekitError):  # what is being raised says more
                 self._store.put(key, None)
 
-    def _close(self, key: str, file: int) -> None:
-        try:
-            os.close(file)
-        except OSError as error:  # what network file systems could not write
-            raise os_error(error, url=self._store.url, key=key) from error
-
-    def _fill(self, keys: Sequence[str], files: NDArray[np.int32], depth: int, z: int, voxels: NDArray[Any]) -> None:
+    def _fill(self, keys: Sequence[str], files: Files, depth: int, z: int, voxels: NDArray[Any]) -> None:
         from volumekit.engine.compiled_files import write_parts
 
         x, y, _, _ = self._array.level.chunk
@@ -99,9 +95,7 @@ class ChunkFiles:
         if not write_parts(files, voxels.ctypes.data, shape, strides, chunk, z, self._part.ctypes.data):
             self._fill_one_by_one(keys, files, depth, z, voxels)
 
-    def _fill_one_by_one(
-        self, keys: Sequence[str], files: NDArray[np.int32], depth: int, z: int, voxels: NDArray[Any]
-    ) -> None:
+    def _fill_one_by_one(self, keys: Sequence[str], files: Files, depth: int, z: int, voxels: NDArray[Any]) -> None:
         """Do the same in Python, which tells what is wrong."""
         x, y, _, _ = self._array.level.chunk
         cuts = ((a, b) for b in spans(voxels.shape[1], y) for a in spans(voxels.shape[0], x))
@@ -113,6 +107,18 @@ class ChunkFiles:
                     write_all(file, part, start)
                 except OSError as error:
                     raise os_error(error, url=self._store.url, key=key) from error
+
+
+def write_files(array: LevelArray, low: Three, high: Three, voxels: NDArray[Any], *, progress: Progress) -> None:
+    """Do what `write_unread` does, with all channels, by compiled code if it can be done like that."""
+    x, y, z, _ = array.level.chunk
+    files = -(-(high[0] - low[0]) // x) * -(-(high[1] - low[1]) // y)
+    thin = high[2] - low[2] <= z
+    if thin and fills_files(array, files) and is_aligned(array.level.bounds, array.level.chunk[:3], Bbox(low, high)):
+        with ChunkFiles(array).box(low, high, progress=progress) as fill:
+            fill(0, voxels)
+    else:
+        write_unread(array, (*low, 0), (*high, array.level.channels), voxels, progress=progress)
 
 
 def fills_files(array: LevelArray, files: int) -> bool:
@@ -155,34 +161,32 @@ def read_files(array: LevelArray, box: Bbox, out: NDArray[Any]) -> bool:
 
 def _read_row(store: FileStore, keys: Sequence[str], out: NDArray[Any], width: int) -> bool:
     """Read a row of chunks, some files at a time."""
+    try:
+        for n in range(0, len(keys), _AT_ONCE):
+            with opened([store.path(key) for key in keys[n : n + _AT_ONCE]]) as files:
+                if not _read_parts(files, out[n * width : (n + _AT_ONCE) * width], width):
+                    return False
+    except OSError:  # which is told apart elsewhere
+        return False
+    return True
+
+
+def _read_parts(files: Files, voxels: NDArray[Any], width: int) -> bool:
     from volumekit.engine.compiled_files import read_parts
 
-    for n in range(0, len(keys), _AT_ONCE):
-        voxels, files = out[n * width : (n + _AT_ONCE) * width], []
-        try:
-            for key in keys[n : n + _AT_ONCE]:
-                files.append(store.open(key))  # noqa: PERF401 - those that are open are closed
-            shape, strides = voxels.shape, voxels.strides
-            plane = shape[0] * shape[1] * voxels.itemsize
-            planes = max(1, _PART // plane)
-            part = np.empty(planes * plane + 1, np.uint8)
-            done = read_parts(
-                np.array(files, np.int32),
-                voxels.ctypes.data,
-                (shape[0] * voxels.itemsize, shape[1], shape[2], shape[3]),
-                (strides[1], strides[2], strides[3]),
-                width * voxels.itemsize,
-                planes,
-                part.ctypes.data,
-            )
-        except OSError:  # which is told apart elsewhere
-            return False
-        finally:
-            for file in files:
-                os.close(file)
-        if not done:
-            return False
-    return True
+    shape, strides = voxels.shape, voxels.strides
+    plane = shape[0] * shape[1] * voxels.itemsize
+    planes = max(1, _PART // plane)
+    part = np.empty(planes * plane + 1, np.uint8)
+    return read_parts(
+        files,
+        voxels.ctypes.data,
+        (shape[0] * voxels.itemsize, shape[1], shape[2], shape[3]),
+        (strides[1], strides[2], strides[3]),
+        width * voxels.itemsize,
+        planes,
+        part.ctypes.data,
+    )
 
 
 def _most_files() -> int:

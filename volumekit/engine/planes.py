@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from volumekit import compiled
 from volumekit.codecs.images import Page
+from volumekit.codecs.images.headers import Headers
 from volumekit.codecs.images.png import PngPage
 from volumekit.codecs.images.tiff_page import TiffPage
 from volumekit.engine.array import LevelArray
@@ -30,11 +31,10 @@ from volumekit.errors import (
 from volumekit.formats.stack import Stack
 from volumekit.model.bbox import Bbox
 from volumekit.storage import forkguard
+from volumekit.storage.files import READ, opened
 from volumekit.storage.pages import PagesStore, open_bytes, stored_pages
 
 T = TypeVar("T")
-
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _AT_ONCE = 16
 """Files open at once, by each thread."""
@@ -145,7 +145,7 @@ class _Planes:
     """Reads single planes of a level."""
 
     def __init__(self, array: LevelArray, skipped: Skipped | None = None) -> None:
-        self._skipped = skipped
+        self._skipped, self._headers = skipped, Headers()
         if not isinstance(array.fmt, Stack):
             raise TypeError(f"{array.fmt.name} data are no image stack")
         self.array, self.fmt, self._known = array, array.fmt, _known.setdefault(array, {})
@@ -160,8 +160,9 @@ class _Planes:
         if known is not None:
             return known
         page = self._checked(z)
-        if isinstance(page, TiffPage) and page.contiguous is not None and len(self._known) < _MOST:
-            self._known[z] = page.at(page.contiguous)
+        block = page.block if isinstance(page, TiffPage) and len(self._known) < _MOST else None
+        if block is not None:
+            self._known[z] = block
         return page
 
     def _checked(self, z: int) -> Page | None:
@@ -171,7 +172,7 @@ class _Planes:
         if self._index is not None:
             page: Page | None = self._index[z] if z < len(self._index) else None
         else:
-            found = stored_pages(self.array.store, name)
+            found = stored_pages(self.array.store, name, self._headers)
             page = None if found is None else self.fmt.page(name, found)
         if page is not None:
             self.fmt.check(name, page)
@@ -219,10 +220,10 @@ class _Planes:
 
     def _read_block(self, page: TiffPage, name: str, out: NDArray[Any], low: tuple[int, int]) -> bool:
         """Read whole rows of an image that is one block of a file with a single call; tell whether that worked."""
-        if self._folder is None or not page.stored.isnative or out.shape[1] < page.width or not out.flags.c_contiguous:
+        if self._folder is None or not page.native or out.shape[1] < page.width or not out.flags.c_contiguous:
             return False
         try:
-            file = os.open(self._folder + name, _OPEN)
+            file = os.open(self._folder + name, READ)
         except OSError:  # which is told apart elsewhere
             return False
         try:
@@ -237,13 +238,14 @@ class _Planes:
         """Do `_read_block` for many planes, in compiled code; tell whether that worked."""
         if self._folder is None or not (compiled.files_available() and len(out) and out.flags.writeable):
             return False
-        pages = [self._known.get(n) for n in range(z.start, z.stop)]
-        fits = all(page is not None and page.stored.isnative and page.width == out.shape[2] for page in pages)
-        if not (fits and out[0].flags.c_contiguous):
+        pages = [(n, self._known.get(n)) for n in range(z.start, z.stop)]
+        blocks = [(n, page) for n, page in pages if page is not None and page.native and page.width == out.shape[2]]
+        if len(blocks) < len(out) or not out[0].flags.c_contiguous:
             return False
-        row = out.shape[2] * out.shape[3] * out.itemsize
-        starts = [page.offsets[0] + low[0] * row for page in pages if page is not None]
-        names = [f"{self._folder}{self.fmt.file(n)}" for n in range(z.start, z.stop)]
+        skipped = low[0] * out.shape[2] * out.shape[3] * out.itemsize
+        names, starts = zip(
+            *((f"{self._folder}{self.fmt.file(n)}", page.offsets[0] + skipped) for n, page in blocks), strict=True
+        )
         parts = (slice(n, n + _AT_ONCE) for n in range(0, len(out), _AT_ONCE))
         return all(_read_files(names[part], starts[part], out[part]) for part in parts)
 
@@ -262,17 +264,11 @@ def _read_files(names: Sequence[str], starts: Sequence[int], out: NDArray[Any]) 
     """Read a block of each file; tell whether that worked."""
     from volumekit.engine.compiled_files import read_blocks
 
-    files: list[int] = []
     try:
-        for name in names:
-            files.append(os.open(name, _OPEN))  # noqa: PERF401 - those that are open are closed
-        places = np.array(files, np.int32), np.array(starts, np.int64)
-        return read_blocks(*places, out.ctypes.data, out.strides[0], out[0].nbytes)
+        with opened(names) as files:
+            return read_blocks(files, np.array(starts, np.int64), out.ctypes.data, out.strides[0], out[0].nbytes)
     except OSError:  # which is told apart elsewhere
         return False
-    finally:
-        for file in files:
-            os.close(file)
 
 
 def _scratch(page: Page, *, in_memory: bool) -> int:

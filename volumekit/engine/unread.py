@@ -6,13 +6,10 @@ tasks are to be done again. So its chunks need no temporary names, which cost mo
 
 from __future__ import annotations
 
-import contextlib
-import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from volumekit.engine import changes
@@ -88,93 +85,6 @@ def stores_voxels(array: LevelArray) -> bool:
     return as_is and not array.options.delete_black and not array.options.compress
 
 
-class ChunkRows:
-    """Whole chunks of a level that nobody reads yet, in memory as they are to be stored: filled plane by plane.
-
-    What is filled while the processor's caches hold it is written later without being touched again.
-
-    Parameters
-    ----------
-    array : LevelArray
-        A level that `writes_plainly`, all of whose channels are in one chunk.
-    voxels : int
-        How many voxels a box has at most.
-    """
-
-    def __init__(self, array: LevelArray, voxels: int) -> None:
-        self._array, self._memory = array, np.empty(voxels * array.level.channels, array.level.dtype)
-        self._chunks = Chunks(array.store.url, array.fmt, array.level, array.options)
-        self._as_is = stores_voxels(array)
-
-    @contextlib.contextmanager
-    def box(self, low: Three, high: Three, *, progress: Progress) -> Iterator[Fill]:
-        """Give what fills a box of whole chunks, one chunk thick along z; they are written in the end.
-
-        Parameters and errors as for `write_unread`; corners are (x, y, z).
-        """
-        self._begin(low, high)
-        yield self._fill
-        self._write(progress)
-
-    def _begin(self, low: Three, high: Three) -> None:
-        level = self._array.level
-        self._ends = (*low, 0), (*high, level.channels)
-        self._rows: list[tuple[slice, slice, NDArray[Any]]] = []
-        used, (x, y, z) = 0, (b - a for a, b in zip(low, high, strict=True))
-        for start, height in spans(y, level.chunk[1]):
-            for first, count, width in _runs(x, level.chunk[0]):
-                shape = (width, height, z, level.channels, count)
-                run = self._memory[used : used + math.prod(shape)].reshape(shape, order="F")
-                self._rows.append((slice(first, first + count * width), slice(start, start + height), run))
-                used += run.size
-
-    def _fill(self, z: int, voxels: NDArray[Any]) -> None:
-        for x, y, row in self._rows:
-            part = voxels[x, y]
-            target = row[:, :, z : z + part.shape[2]].transpose(0, 4, 1, 2, 3)
-            np.copyto(target, part.reshape(target.shape, order="F"))
-
-    def _write(self, progress: Progress) -> None:
-        forkguard.check()
-        put = self._array.objects.put
-        try:
-            keys = self._array.keys_between(*self._ends)
-            for key, chunk, stored in zip(keys, self._filled(), self._stored(), strict=True):
-                put(key, stored)
-                progress(chunk.nbytes)
-        finally:
-            changes.note(self._array.store.url)
-
-    def _stored(self) -> Iterator[bytes | memoryview | None]:
-        """Yield what is stored of the chunks, x fastest."""
-        if self._as_is:
-            yield from map(_bytes, self._filled())
-            return
-        found = parts(self._array.level, *self._ends, ONE, order=_AS_KEYS)
-        for part, chunk in zip(found, self._filled(), strict=True):
-            yield self._chunks.encode(part.cell, chunk)
-
-    def _filled(self) -> Iterator[NDArray[Any]]:
-        """Yield the chunks, x fastest: some of the runs of a row of chunks are narrower."""
-        for _, _, row in self._rows:
-            for n in range(row.shape[4]):
-                yield row[..., n]
-
-
-def _bytes(chunk: NDArray[Any]) -> memoryview:
-    """Return the memory of a chunk whose voxels lie x fastest, without copying it."""
-    return memoryview(chunk.T).cast("B")  # type: ignore[arg-type]
-
-
 def spans(size: int, step: int) -> Iterator[tuple[int, int]]:
     """Yield where pieces start, and their extents."""
     return ((at, min(step, size - at)) for at in range(0, size, step))
-
-
-def _runs(size: int, step: int) -> Iterator[tuple[int, int, int]]:
-    """Yield runs of equal pieces: where they start, how many there are, and their extent."""
-    whole, rest = divmod(size, step)
-    if whole:
-        yield 0, whole, step
-    if rest:
-        yield whole * step, 1, rest

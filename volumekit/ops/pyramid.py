@@ -39,7 +39,7 @@ class Rows(NamedTuple):
 WRITING_BYTES = 128 << 20
 """What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
 
-GROUP_BYTES = 8 << 20
+GROUP_BYTES = 4 << 20
 """About how much of a strip is read, reduced and put in its place at a time."""
 
 STRIP_BYTES = 16 << 20
@@ -259,10 +259,10 @@ def column_bytes(rungs: Sequence[Rung], x: int, y: int, *, halo: int, threads: i
     wide = [_size_read(rungs, extent, axis, halo) for axis, extent in enumerate((x, y))]
     under_way = threads * wide[0] * rows if rows else 2 * math.prod(wide)
     total = under_way * min(slab, _size(first, 2)) * first.voxel_bytes
-    for finer, rung in pairwise(rungs):
+    for n, (finer, rung) in enumerate(pairwise(rungs)):
         cells = [min(-(-n // f) + 1, _size(rung, i)) for i, (n, f) in enumerate(zip(wide, rung.factor, strict=False))]
         thick = min(rung.chunk[2] + rung.factor[2] // finer.factor[2] - 1, _size(rung, 2))
-        total += math.prod(cells) * thick * rung.voxel_bytes
+        total += math.prod(cells) * thick * rung.voxel_bytes * (1 + (rows > 0 and n == 0))  # filled while it is written
     chunk = max(_bytes(rung, rung.chunk) for rung in rungs)
     rewritten = [rung for rung in rungs if rung.unit != rung.chunk]
     shard = max((_bytes(rung, rung.unit) for rung in rewritten), default=0)

@@ -9,12 +9,10 @@ next one. So each voxel is read once and each chunk written once, whole.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -22,10 +20,11 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from volumekit.engine.array import LevelArray
-from volumekit.engine.chunk_files import ChunkFiles, fills_files
+from volumekit.engine.chunk_files import ChunkFiles, fills_files, write_files
 from volumekit.engine.drive import run
-from volumekit.engine.unread import ChunkRows, write_unread, writes_plainly
+from volumekit.engine.unread import writes_plainly
 from volumekit.model.bbox import Bbox
+from volumekit.ops.buffers import Planes, Room
 from volumekit.ops.inputs import Input
 from volumekit.ops.kernels import downsample, downsample_gaussian
 from volumekit.ops.plan import Task
@@ -38,67 +37,6 @@ class Output(Protocol):
 
     def array(self, mip: int) -> LevelArray:
         """Return a level."""
-
-
-@dataclass
-class Planes:
-    """Planes of one level under way in a task.
-
-    Attributes
-    ----------
-    data : numpy.ndarray
-        (x, y, z, channel); the first planes of it are in use.
-    low : tuple of int
-        Global coordinates of ``data[0, 0, 0]``; z moves on.
-    stop : int
-        One past the highest plane in use, global.
-    written : int
-        Up to where planes are written, global.
-    """
-
-    data: NDArray[Any]
-    low: tuple[int, int, int]
-    stop: int
-    written: int
-
-    def part(self, start: int, stop: int) -> NDArray[Any]:
-        """Return planes by their global coordinates."""
-        return self.data[:, :, start - self.low[2] : stop - self.low[2]]
-
-    def carry(self, start: int, into: NDArray[Any]) -> None:
-        """Keep the planes from ``start`` on: copy them to the front of ``into``, which becomes the buffer."""
-        start = min(start, self.stop)
-        kept = self.part(start, self.stop)
-        if kept.shape[2]:
-            into[:, :, : kept.shape[2]] = kept.copy() if into is self.data else kept
-        self.data, self.low = into, (*self.low[:2], start)
-
-
-@dataclass
-class Room:
-    """Memory that one strip after another is gone through in.
-
-    Attributes
-    ----------
-    data : numpy.ndarray
-        (x, y, z, channel): the strip, or as many planes of it as are gone through at a time.
-    chunks : ChunkFiles, ChunkRows or None
-        What these are put in.
-    group : int
-        Number of these planes.
-    """
-
-    data: NDArray[Any]
-    chunks: ChunkFiles | ChunkRows | None
-    group: int
-
-    def groups(self, box: Bbox) -> Iterator[tuple[Bbox, NDArray[Any]]]:
-        """Yield some planes of a strip after the other, with the memory for them."""
-        (x, y, low), (x_end, y_end, high) = corners(box)
-        for z in range(low, high, self.group):
-            stop = min(z + self.group, high)
-            start = 0 if self.chunks is not None else z - low
-            yield Bbox((x, y, z), (x_end, y_end, stop)), self.data[: x_end - x, : y_end - y, start : start + stop - z]
 
 
 class Stream:
@@ -178,19 +116,18 @@ class Stream:
         self._warm_up()
         for number, (_, stop) in enumerate(slabs):
             coming.result()
-            base, first = self.planes[0], self._first_needed(0, stop)
+            base = self.planes[0]
             base.stop = stop
+            first = self._first_needed(0, base)
             if number + 1 < len(slabs):
                 coming = self._read(slabs[number + 1], spare, stop - first)
-            writing = self._write(0) if self.stage.copies else []
-            self._reduce(1)
+            writing = self._write(0, base) if self.stage.copies else []
+            self._reduce(1, base)
             _finish(writing)
-            used = base.data
-            base.carry(first, spare)
-            spare = used
+            self.planes[0], spare = base.carry(first, spare), base.data
 
     def _go_by_strips(self, workers: int) -> None:
-        """Go through slabs in strips; levels above the next one are built as elsewhere."""
+        """Go through slabs in strips; while the next ones are, what they gave is written and reduced further."""
         (x, y, _), (x_end, y_end, _) = corners(self.region)
         self.planes = [self._planes(n) for n in range(len(self.stage.rungs))]
         shape = (x_end - x, self.stage.rows, *self.planes[0].data.shape[2:])
@@ -198,24 +135,28 @@ class Stream:
         self.rooms: SimpleQueue[Room] = SimpleQueue()
         for _ in range(workers):
             self.rooms.put(self._room(shape))
-        rows = [*range(y, y_end, self.stage.rows), y_end]
+        rows, passing = [*range(y, y_end, self.stage.rows), y_end], list[Future[None]]()
+        spare = self.arrays[1].empty(self.planes[1].data.shape) if len(self.planes) > 1 else None
         for low, high in self._slabs():
             strips = [Bbox((x, a, low), (x_end, b, high)) for a, b in pairwise(rows)]
             under_way = [self.workers.submit(self._strip, strip) for strip in strips]
             self._warm_up()
             _finish(under_way)
-            self._collect(high)
+            if spare is not None and self._fill_up(high):
+                _finish(passing)
+                full = self.planes[1]
+                self.planes[1], spare = full.carry(self._first_needed(1, full), spare), full.data
+                passing = [self.reader.submit(self._pass_on, 1, full)]
+        _finish(passing)
 
     def _room(self, shape: tuple[int, ...]) -> Room:
         """Return the memory of a strip: of some planes, and of chunks that they are put in, if it can be."""
         array, group = self.arrays[0], min(shape[2], self.stage.group(shape[0], shape[2]))
-        chunks: ChunkFiles | ChunkRows | None = None
+        chunks: ChunkFiles | None = None
         if self.stage.copies and self.plain and array.channel_cells == 1:
             x, y, _ = self.stage.rungs[0].chunk
             if fills_files(array, -(-shape[0] // x) * -(-shape[1] // y) * self.stage.workers):
                 chunks = ChunkFiles(array)
-            elif group < shape[2]:
-                chunks = ChunkRows(array, math.prod(shape[:3]))
         return Room(array.empty((*shape[:2], shape[2] if chunks is None else group, shape[3])), chunks, group)
 
     def _strip(self, box: Bbox) -> None:
@@ -244,14 +185,11 @@ class Stream:
         out = coarser.part(z, z_end)[:, y - coarser.low[1] : y_end - coarser.low[1]]
         downsample(voxels, steps, method=self.method, origin=low, out=out)
 
-    def _collect(self, stop: int) -> None:
-        """Pass the next level on if the slab that ends at ``stop`` made a chunk full."""
-        if len(self.stage.rungs) == 1:
-            return
+    def _fill_up(self, stop: int) -> bool:
+        """Take the slab that ends at ``stop`` for done; tell whether it made a chunk of the next level full."""
         coarser = self.planes[1]
         coarser.stop = self.end[1] if stop == self.end[0] else stop // self.stage.steps(1)[2]
-        if coarser.stop in (self.end[1], self._boundary(1, coarser.stop - 1)):
-            self._pass_on(1)
+        return coarser.stop in (self.end[1], self._boundary(1, coarser.stop - 1))
 
     def _warm_up(self) -> None:
         """Load the kernels while the first slab is being read."""
@@ -292,25 +230,26 @@ class Stream:
         out = data[:, :, skip : skip + slab[1] - slab[0]]
         return self.reader.submit(self.source.read, box, out, self.report)
 
-    def _first_needed(self, n: int, stop: int) -> int:
-        """Return the first plane below ``stop`` that a cell of the next level still needs."""
+    def _first_needed(self, n: int, planes: Planes) -> int:
+        """Return the first of a level's planes that a cell of the next one still needs."""
         if n + 1 == len(self.stage.rungs):
-            return stop
+            return planes.stop
         step = self.stage.steps(n + 1)[2]
-        return max(stop // step * step, self.planes[n].low[2])
+        return max(planes.stop // step * step, planes.low[2])
 
-    def _reduce(self, n: int) -> None:
+    def _reduce(self, n: int, finer: Planes) -> None:
         """Compute what the finer level's planes give of level ``n``; pass full chunks on."""
         if n == len(self.stage.rungs):
             return
-        finer, coarser, steps = self.planes[n - 1], self.planes[n], self.stage.steps(n)
-        whole = finer.stop == self.end[n - 1]
-        upto = self.end[n] if whole else finer.stop // steps[2]
-        while coarser.stop < upto:
+        steps = self.stage.steps(n)
+        upto = self.end[n] if finer.stop == self.end[n - 1] else finer.stop // steps[2]
+        while self.planes[n].stop < upto:
+            coarser = self.planes[n]
             stop = min(upto, self._boundary(n, coarser.stop))
             self._cells(finer, coarser, steps, stop)
             if stop == self.end[n] or stop == self._boundary(n, stop - 1):
-                self._pass_on(n)
+                self._pass_on(n, coarser)
+                self.planes[n] = coarser.carry(self._first_needed(n, coarser), coarser.data)
 
     def _cells(self, finer: Planes, coarser: Planes, steps: Factor, stop: int) -> None:
         start = max(coarser.stop * steps[2], finer.low[2])
@@ -325,19 +264,16 @@ class Stream:
         coarser.stop = stop
         self.report(0)
 
-    def _pass_on(self, n: int) -> None:
-        """Write a level's planes, reduce them, and keep what is still needed."""
-        writing = self._write(n)
-        self._reduce(n + 1)
+    def _pass_on(self, n: int, planes: Planes) -> None:
+        """Write a level's planes, and reduce them."""
+        writing = self._write(n, planes)
+        self._reduce(n + 1, planes)
         _finish(writing)
-        planes = self.planes[n]
-        planes.carry(self._first_needed(n, planes.stop), planes.data)
 
-    def _write(self, n: int) -> list[Future[None]]:
+    def _write(self, n: int, planes: Planes) -> list[Future[None]]:
         """Start writing the planes of a level that this task owns and has not written yet."""
-        planes, (low, high) = self.planes[n], corners(self.owned[n])
+        low, high = corners(self.owned[n])
         start, stop = max(planes.written, low[2]), min(planes.stop, high[2])
-        planes.written = planes.stop
         if start >= stop:
             return []
         x, y = (slice(a - o, b - o) for a, b, o in zip(low[:2], high[:2], planes.low[:2], strict=True))
@@ -357,11 +293,11 @@ class Stream:
 
     def _save(self, n: int, low: Factor, high: Factor, voxels: NDArray[Any]) -> None:
         array = self.arrays[n]
-        ends = (*low, 0), (*high, array.level.channels)
+        (a, b, c), (d, e, f) = low, high
         if self.plain:
-            write_unread(array, *ends, voxels, progress=self._check)
+            write_files(array, (a, b, c), (d, e, f), voxels, progress=self._check)
         else:
-            run(array.write(*ends, voxels, progress=self._check))
+            run(array.write((a, b, c, 0), (d, e, f, array.level.channels), voxels, progress=self._check))
 
     def _filter(self) -> None:
         """Compute one level by a method that looks at neighbours: each slab is read with its halo."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from volumekit.errors import ReadOnlyError
 from volumekit.storage.base import Future, Store, Value, done, failed
+from volumekit.storage.files import READ
 from volumekit.storage.kvstore import TIME, FileStore, file_part, file_stamp, os_error
 
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
 
 
@@ -48,7 +48,7 @@ class ConfinedStore(Store):
         if not key or key.startswith("/") or "\0" in key:
             return None
         try:
-            file = os.open(self.root + key, _OPEN)
+            file = os.open(self.root + key, READ)
         except OSError as error:
             if error.errno in _ABSENT:
                 return None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+import numpy as np
 import tensorstore as ts
 
 from volumekit.errors import (
@@ -28,17 +29,15 @@ from volumekit.storage import forkguard
 from volumekit.storage.answers import parse_answer
 from volumekit.storage.base import Future, Store, Value, chain, done, failed, gather, then
 from volumekit.storage.context import context
+from volumekit.storage.files import READ, Files, close_all, make_file, make_new, write_file
 from volumekit.storage.translate import raise_translated, status
 
 T = TypeVar("T")
 R = TypeVar("R")
 Ask = Callable[[ts.KvStore, bytes], ts.Future[Any]]
 _LOCK = ".__lock"
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking, as the name may be that of a pipe
-_MAKE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # no O_TRUNC: what is there is what comes, mostly
 _STAMP = struct.Struct("<xQQQ")  # TensorStore's own, of a file
 TIME = slice(17, None)  # of such a stamp; the rest is another after the disk was mounted anew, or elsewhere
-_MOST = 1 << 30  # Linux writes no more than 2 GiB at a time
 _SIZE = re.compile(r"(?:value of|total) size (\d+)")
 
 
@@ -221,7 +220,7 @@ class FileStore(KvStore):
             if start == stop == 0:
                 facts = os.stat(path)  # noqa: PTH116 - as in _is_file
                 return Value(b"", file_stamp(facts)) if stat.S_ISREG(facts.st_mode) else None
-            file = os.open(path, _OPEN)
+            file = os.open(path, READ)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except ValueError:  # a NUL in the name
@@ -248,19 +247,34 @@ class FileStore(KvStore):
             return
         self._on_file(write_file, key, data)
 
-    def open(self, key: str) -> int:
-        """Open a file to read it; errors are the operating system's."""
-        return os.open(_normal(self.root + key), _OPEN)
+    def path(self, key: str) -> str:
+        """Return the path of a key's file."""
+        return _normal(self.root + key)
 
-    def make(self, key: str, size: int) -> int:
-        """Open a file of ``size`` bytes that nobody reads yet, under its own name from the beginning, to write it."""
-        return self._on_file(make_file, key, size)
+    def make(self, keys: Sequence[str], sizes: Sequence[int]) -> Files:
+        """Open files of these sizes that nobody reads yet, under their own names from the beginning, to write them."""
+        forkguard.check()
+        files = make_new([self.path(key) for key in keys])
+        try:
+            for n in np.flatnonzero(files < 0).tolist():
+                files[n] = self._on_file(make_file, keys[n], sizes[n])
+        except BaseException:
+            close_all(files)
+            raise
+        return files
+
+    def close(self, keys: Sequence[str], files: Files) -> None:
+        """Close files that were written."""
+        errors = close_all(files)
+        for n in np.flatnonzero(errors)[:1].tolist():
+            error = OSError(int(errors[n]), os.strerror(int(errors[n])), self.path(keys[n]))
+            raise os_error(error, url=self.url, key=keys[n])
 
     def _on_file(self, work: Callable[[str, T], R], key: str, what: T) -> R:
         """Do something with the file of a key; raise our errors, which name the key."""
         forkguard.check()
         try:
-            return work(_normal(self.root + key), what)
+            return work(self.path(key), what)
         except ValueError as error:  # no name of a file
             raise StorageError(f"{key!r} cannot be the name of an object: {error}", url=self.url) from error
         except OSError as error:
@@ -309,43 +323,6 @@ def file_part(file: int, first: int, last: int) -> bytes:
     if len(data) in (max(0, last - first), 0):
         return data
     return data + file_part(file, first + len(data), last)  # Linux reads no more than 2 GiB at a time
-
-
-def write_file(path: str, data: bytes | memoryview) -> None:
-    """Write a file, and the folders it is in."""
-    file = make_file(path, len(data))
-    try:
-        done = os.write(file, data)
-        if done < len(data):
-            write_all(file, memoryview(data)[done:], done)
-    finally:
-        os.close(file)
-
-
-def make_file(path: str, size: int) -> int:
-    """Open a file to be written, no longer than so many bytes, and make the folders it is in."""
-    try:
-        file = os.open(path, _MAKE, 0o666)
-    except FileNotFoundError:
-        os.makedirs(posixpath.dirname(path), exist_ok=True)  # noqa: PTH103
-        file = os.open(path, _MAKE, 0o666)
-    try:
-        facts = os.fstat(file)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "this is no file", path)
-        if facts.st_size > size:
-            os.ftruncate(file, size)
-    except BaseException:
-        os.close(file)
-        raise
-    return file
-
-
-def write_all(file: int, data: bytes | memoryview, start: int) -> None:
-    """Write all of the data to an open file, at its place."""
-    done = 0
-    while done < len(data):
-        done += os.pwrite(file, memoryview(data)[done : done + _MOST], start + done)
 
 
 def file_stamp(facts: os.stat_result) -> bytes:
