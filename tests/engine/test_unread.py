@@ -89,7 +89,7 @@ def test_whole_boxes(tmp_path, options, fills):
         part = data[:, y : y + 16, low:high]
         start = (LOW[0], LOW[1] + y, LOW[2] + low)
         x, y_end, z = (a + n for a, n in zip(start, part.shape, strict=False))
-        write_files(array, start, (x, y_end, z), part, progress=told.append)
+        write_files(array, start, (x, y_end, z), part, threads=2, progress=told.append)
     assert stored(tmp_path / "a") == stored(tmp_path / "b")
     assert sum(told) == data.nbytes
 

@@ -571,6 +571,20 @@ def test_reading_ahead_ends_when_writing_fails(tmp_path, monkeypatch):
     assert ended == [0, 8]
 
 
+def test_few_files_may_be_open(tmp_path):
+    """Sixteen threads, chunks by the thousand, and a limit that leaves each of them few files."""
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from volumekit import convert\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (150, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "voxels = np.random.default_rng(1).integers(0, 255, (256, 256, 24), np.uint8)\n"
+        "made = convert(voxels, sys.argv[1], chunk_size=8, mips=2, jobs=16, progress=False)\n"
+        "assert (made[:][..., 0] == voxels).all()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "v")], check=True, timeout=120)
+    assert len(list((tmp_path / "v").glob("*/*-*"))) == 32 * 32 * 3 + 16 * 16 * 2 + 8 * 8
+
+
 def test_what_replaces_a_dataset_and_fails_is_no_dataset(tmp_path, monkeypatch):
     convert(image((20, 20, 20)), tmp_path / "v", chunk_size=8)
 

@@ -109,16 +109,23 @@ class ChunkFiles:
                     raise os_error(error, url=self._store.url, key=key) from error
 
 
-def write_files(array: LevelArray, low: Three, high: Three, voxels: NDArray[Any], *, progress: Progress) -> None:
-    """Do what `write_unread` does, with all channels, by compiled code if it can be done like that."""
+def write_files(
+    array: LevelArray, low: Three, high: Three, voxels: NDArray[Any], *, threads: int, progress: Progress
+) -> None:
+    """Do what `write_unread` does, with all channels, by compiled code if it can be: a row of chunks at a time.
+
+    ``threads`` says how many do so at once.
+    """
     x, y, z, _ = array.level.chunk
-    files = -(-(high[0] - low[0]) // x) * -(-(high[1] - low[1]) // y)
-    thin = high[2] - low[2] <= z
-    if thin and fills_files(array, files) and is_aligned(array.level.bounds, array.level.chunk[:3], Bbox(low, high)):
-        with ChunkFiles(array).box(low, high, progress=progress) as fill:
-            fill(0, voxels)
-    else:
+    thin = high[2] - low[2] <= z and is_aligned(array.level.bounds, array.level.chunk[:3], Bbox(low, high))
+    if not (thin and fills_files(array, threads * -(-(high[0] - low[0]) // x))):
         write_unread(array, (*low, 0), (*high, array.level.channels), voxels, progress=progress)
+        return
+    chunks = ChunkFiles(array)
+    for at, rows in spans(high[1] - low[1], y):
+        start, stop = (low[0], low[1] + at, low[2]), (high[0], low[1] + at + rows, high[2])
+        with chunks.box(start, stop, progress=progress) as fill:
+            fill(0, voxels[:, at : at + rows])
 
 
 def fills_files(array: LevelArray, files: int) -> bool:

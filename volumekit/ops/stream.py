@@ -295,7 +295,7 @@ class Stream:
         array = self.arrays[n]
         (a, b, c), (d, e, f) = low, high
         if self.plain:
-            write_files(array, (a, b, c), (d, e, f), voxels, progress=self._check)
+            write_files(array, (a, b, c), (d, e, f), voxels, threads=self.threads, progress=self._check)
         else:
             run(array.write((a, b, c, 0), (d, e, f, array.level.channels), voxels, progress=self._check))
 
