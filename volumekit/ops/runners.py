@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from multiprocessing.synchronize import Event
 from typing import Any, Protocol, Self
 
 from volumekit.errors import OptionError
@@ -173,7 +172,7 @@ class Processes(_Elsewhere):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise OptionError(f"processes is {count!r}; it is a positive number of processes")
         self._count, self._context = count, multiprocessing.get_context("spawn")
-        self._ending = self._context.Event()
+        self._ending = self._context.RawValue("b", 0)  # without a lock, which a process that is killed might hold
 
     def __enter__(self) -> Self:
         self._starter = self._stack.enter_context(ThreadPoolExecutor(1, initializer=_ignore_interrupts))
@@ -201,7 +200,7 @@ class Processes(_Elsewhere):
 
     def stop(self) -> None:
         """Let the tasks under way notice at their next report."""
-        self._ending.set()
+        self._ending.value = 1
 
 
 class Dask(_Elsewhere):
@@ -239,10 +238,10 @@ def _ignore_interrupts() -> None:
 class _Here:
     """What is known in a process that was started to do tasks."""
 
-    ending: Event | None = None
+    ending: Any = None
 
 
-def _begin(parent: int, ending: Event) -> None:
+def _begin(parent: int, ending: Any) -> None:
     """Learn how to be stopped; end when the process that started this one was killed: nobody would tell it to."""
     _Here.ending = ending
 
@@ -275,7 +274,7 @@ def _do_elsewhere(work: Work, task: Task) -> tuple[int, Any]:
 
     def report(count: int) -> None:
         nonlocal told
-        if _Here.ending is not None and _Here.ending.is_set():
+        if _Here.ending is not None and _Here.ending.value:
             raise Stopped
         told += count
 
