@@ -97,9 +97,13 @@ def test_damage_is_never_taken_for_likeness(kind):
             assert told(known.pages, data) == told(image_pages, data)
 
 
-def test_another_size_after_many(monkeypatch):
+def test_comparing_ends_where_files_differ(monkeypatch):
+    """A stack whose headers are never alike is read as it is, not compared in vain as well."""
+    compared, like = [], headers._Known.like
+    monkeypatch.setattr(headers._Known, "like", lambda self, source: compared.append(1) or like(self, source))
     known, small = Headers(), tiff(voxels(0)[:9])
     for n in range(3):
         known.pages(Bytes(tiff(voxels(n))))
     assert known.pages(Bytes(small))[0].height == 9
     assert known.pages(Bytes(tiff(voxels(5))))[0].height == 40
+    assert len(compared) == 3

@@ -26,7 +26,7 @@ class _Known:
 
 
 class Headers:
-    """Reads headers of image files; of one like the one before, comparing takes a fifth of the time of reading.
+    """Reads headers of image files; of one like the one before, comparing takes a seventh of the time of reading.
 
     May be used by several threads at once.
     """
