@@ -311,7 +311,8 @@ def test_ctrl_c_exits_with_130_and_leaves_no_dataset(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux tells the children of a process")
-def test_ctrl_c_while_processes_start(tmp_path):
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+def test_ctrl_c_while_processes_start(tmp_path, delay):
     """A terminal interrupts all of them; only the first one says so."""
     (tmp_path / "stack").mkdir()
     for z in range(8):
@@ -322,6 +323,7 @@ def test_ctrl_c_while_processes_start(tmp_path):
     while sum(len(path.read_text().split()) for path in threads.glob("*/children")) < 2:  # one is multiprocessing's own
         assert process.poll() is None
         time.sleep(0.001)
+    time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert "Traceback" not in told
