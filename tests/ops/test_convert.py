@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from volumekit import Bbox, Volume, convert
 from volumekit.engine import compiled_files, planes
+from volumekit.engine.array import LevelArray
 from volumekit.errors import (
     CastError,
     ImageStackError,
@@ -34,6 +35,8 @@ from volumekit.ops.build import plan_levels, plan_reading
 from volumekit.ops.inputs import ArrayInput, VolumeInput
 from volumekit.ops.kernels import downsample, downsample_gaussian
 from volumekit.ops.ladder import PROGRAM_BYTES
+from volumekit.ops.pyramid import column_bytes
+from volumekit.ops.stream import Stream
 from volumekit.storage.kvstore import FileStore
 from volumekit.storage.shards import ShardedStore
 
@@ -569,6 +572,21 @@ def test_reading_ahead_ends_when_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(NoSpaceError):
         convert(image((64, 64, 64)), tmp_path / "v", chunk_size=8, mips=2, offset=(0, 1, 0))
     assert ended == [0, 8]
+
+
+def test_memory_of_strips_is_counted(tmp_path, monkeypatch):
+    """What a task is said to take for voxels is what it takes, planes that are written meanwhile included."""
+    made, stages = [], []
+    empty, go = LevelArray.empty, Stream.run
+    monkeypatch.setattr(LevelArray, "empty", lambda self, *args: made.append(empty(self, *args)) or made[-1])
+    monkeypatch.setattr(Stream, "run", lambda self: stages.append(self.stage) or go(self))
+    monkeypatch.setattr("volumekit.ops.pyramid.WRITING_BYTES", 0)
+    convert(image((256, 256, 128)), tmp_path / "v", chunk_size=32, mips=3, jobs=2)
+    (stage,) = stages
+    counted = column_bytes(stage.rungs, 256, 256, halo=0, threads=2, rows=stage.rows)
+    taken = sum(array.nbytes for array in made if max(array.shape) > 16)  # smaller ones warm up
+    assert stage.rows
+    assert 0.9 * counted < taken <= counted
 
 
 def test_few_files_may_be_open(tmp_path):

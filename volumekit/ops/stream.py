@@ -129,9 +129,8 @@ class Stream:
     def _go_by_strips(self, workers: int) -> None:
         """Go through slabs in strips; while the next ones are, what they gave is written and reduced further."""
         (x, y, _), (x_end, y_end, _) = corners(self.region)
-        self.planes = [self._planes(n) for n in range(len(self.stage.rungs))]
-        shape = (x_end - x, self.stage.rows, *self.planes[0].data.shape[2:])
-        self.planes[0].data = self.arrays[0].empty((0, 0, 0, 0))
+        self.planes = [self._planes(n, whole=n > 0) for n in range(len(self.stage.rungs))]
+        shape = (x_end - x, self.stage.rows, *self._shape(0)[2:])
         self.rooms: SimpleQueue[Room] = SimpleQueue()
         for _ in range(workers):
             self.rooms.put(self._room(shape))
@@ -199,15 +198,16 @@ class Stream:
             cell.fill(0)
             downsample(cell, steps, method=self.method)
 
-    def _planes(self, n: int) -> Planes:
-        """Return the empty buffer of a level: a chunk and what may be carried over."""
-        rung = self.stage.rungs[n]
-        low, high = corners(self.stage.region(self.task.box, n))
-        x, y, z = (b - a for a, b in zip(low, high, strict=True))
+    def _shape(self, n: int) -> tuple[int, int, int, int]:
+        """Return the shape of a level's buffer: a chunk thick, and what may be carried over."""
+        x, y, z = self.stage.region(self.task.box, n).size().tolist()
         carried = self.stage.steps(n + 1)[2] - 1 if n + 1 < len(self.stage.rungs) else 0
-        level = self.arrays[n].level
-        data = self.arrays[n].empty((x, y, min(z, rung.chunk[2] + carried), level.channels))
-        return Planes(data, (low[0], low[1], low[2]), low[2], low[2])
+        return x, y, min(z, self.stage.rungs[n].chunk[2] + carried), self.arrays[n].level.channels
+
+    def _planes(self, n: int, *, whole: bool = True) -> Planes:
+        """Return the empty buffer of a level, or only where it begins."""
+        x, y, z = corners(self.stage.region(self.task.box, n))[0]
+        return Planes(self.arrays[n].empty(self._shape(n) if whole else (0, 0, 0, 0)), (x, y, z), z, z)
 
     def _slabs(self) -> Iterator[tuple[int, int]]:
         """Yield the z-ranges to read, cut where the level's chunks are."""
