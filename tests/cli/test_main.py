@@ -331,6 +331,41 @@ def test_ctrl_c_while_processes_start(tmp_path, delay):
     assert process.returncode == 130
 
 
+def alive(group):
+    """Tell whether there are processes of a group."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("delay", [0.02, 0.2])
+def test_ctrl_c_twice(tmp_path, delay):
+    """Who interrupts again does not want to wait for tasks under way; no process is waited for then, nor left."""
+    (tmp_path / "stack").mkdir()
+    plane = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
+    for z in range(256):
+        tifffile.imwrite(tmp_path / "stack" / f"{z}.tif", plane)
+    options = ["--mips", "2", "--chunk-size", "32", "--compress", "xz", "--processes", "2"]
+    command = [*COMMAND, "convert", str(tmp_path / "stack"), str(tmp_path / "v"), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (tmp_path / "v" / "1_1_1").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(delay)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in told
+    ends = time.monotonic() + 20
+    while alive(process.pid) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not alive(process.pid)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes")
 def test_nobody_reads_the_output(tmp_path):
     convert(np.ones((4, 4, 4), np.uint8), tmp_path / "v")

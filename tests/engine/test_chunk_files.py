@@ -44,7 +44,7 @@ def read(volume, box=WHOLE):
 )
 @pytest.mark.parametrize(("at_once", "part"), [(64, 1 << 20), (2, 1), (64, 1000)])
 def test_the_voxels_are_the_same(tmp_path, monkeypatch, how, box, at_once, part):
-    monkeypatch.setattr("volumekit.engine.chunk_files._AT_ONCE", at_once)
+    monkeypatch.setattr("volumekit.engine.chunk_files.AT_ONCE", at_once)
     monkeypatch.setattr("volumekit.engine.chunk_files._PART", part)
     volume = made(tmp_path, **how)
     np.testing.assert_array_equal(read(volume, box), volume.download(box))

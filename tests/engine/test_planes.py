@@ -86,7 +86,7 @@ def test_compiled_code_reads_whole_rows_of_files_in_native_order(tmp_path, calls
 
 
 def test_few_files_are_open_at_once(tmp_path, monkeypatch, calls):
-    monkeypatch.setattr("volumekit.engine.planes._AT_ONCE", 2)
+    monkeypatch.setattr("volumekit.engine.planes.AT_ONCE", 2)
     stack = planes(5)
     write_folder(tmp_path, stack)
     array = Volume(tmp_path).array()

@@ -31,6 +31,7 @@ from volumekit.errors import (
     StorageError,
     UnsupportedError,
 )
+from volumekit.ops import stream
 from volumekit.ops.build import plan_levels, plan_reading
 from volumekit.ops.inputs import ArrayInput, VolumeInput
 from volumekit.ops.kernels import downsample, downsample_gaussian
@@ -572,6 +573,24 @@ def test_reading_ahead_ends_when_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(NoSpaceError):
         convert(image((64, 64, 64)), tmp_path / "v", chunk_size=8, mips=2, offset=(0, 1, 0))
     assert ended == [0, 8]
+
+
+@pytest.mark.parametrize("mip", [1, 2, 3])
+def test_what_fails_while_it_is_passed_on(tmp_path, monkeypatch, mip):
+    """Coarser levels are written by a thread of their own: its errors end the job, which goes on afterwards."""
+    source, write = image((128, 128, 64)), stream.write_files
+
+    def full(array, *args, **how):
+        if array.level.key.startswith(f"{2**mip}_"):
+            raise NoSpaceError("No space left on device", url=array.store.url)
+        write(array, *args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "write_files", full)
+        with pytest.raises(NoSpaceError, match="No space left"):
+            convert(source, tmp_path / "v", chunk_size=16, mips=3, jobs=2)
+    assert not (tmp_path / "v" / "info").exists()
+    check(convert(source, tmp_path / "v", chunk_size=16, mips=3, jobs=2), source, (0, 0, 0), (2, 2, 2), 3)
 
 
 def test_memory_of_strips_is_counted(tmp_path, monkeypatch):

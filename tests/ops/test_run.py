@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,6 +227,37 @@ class UntilStopped:
         except Stopped:
             (self.folder / f"stopped {task.number}").touch()
             raise
+
+
+class Deaf:
+    """Says which process it is in, and never looks whether it should stop."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, task, report):
+        self.path.write_text(f"{os.getpid()} ")
+        time.sleep(300)
+
+
+def interrupt_the_end(told):
+    """Leave a runner whose task does not end, and interrupt the waiting for it; return the process it is in."""
+    with Processes(1) as place:
+        place.begin(Deaf(told), None)
+        place.submit(plan_of(1).stages[0].tasks[0])
+        while not (told.exists() and told.read_text().endswith(" ")):
+            time.sleep(0.01)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_who_interrupts_again_does_not_wait_for_processes(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_the_end(tmp_path / "pid")
+    place = Path("/proc") / (tmp_path / "pid").read_text().strip()
+    ends = time.monotonic() + 60
+    while place.exists() and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not place.exists()
 
 
 def test_interruption_stops_processes(tmp_path):

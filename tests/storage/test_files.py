@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,39 @@ def test_a_store_makes_them_all(tmp_path, way):
     assert [(tmp_path / key).read_bytes() for key in keys] == [b"x", b"x23", b"x", b"x"]
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "old").stat().st_mode
     assert open_now() == before
+
+
+def test_links_are_not_followed(tmp_path, way):
+    """What is outside of the dataset stays as it is."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere").write_bytes(b"12345")
+    (tmp_path / "data" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "nowhere")
+    store = open_store(parse_url(str(tmp_path / "data")))
+    store.close(["a"], store.make(["a"], [1]))
+    store.put("b", b"1")
+    assert not (tmp_path / "data" / "a").is_symlink()
+    assert not (tmp_path / "data" / "b").is_symlink()
+    assert (tmp_path / "elsewhere").read_bytes() == b"12345"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_nothing_stays_open_where_too_many_are(tmp_path):
+    """In a process that opens its first files at its limit."""
+    code = (
+        "import os, resource, sys\n"
+        "from volumekit.storage.files import close_all, make_new, opened\n"
+        "limit = len(os.listdir('/dev/fd')) + 40\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
+        "before = len(os.listdir('/dev/fd'))\n"
+        "close_all(make_new([f'{sys.argv[1]}/{n}' for n in range(100)]))\n"
+        "try:\n"
+        "    with opened([f'{sys.argv[1]}/{n % 10}' for n in range(100)]): pass\n"
+        "except OSError as error: print(error.strerror)\n"
+        "assert len(os.listdir('/dev/fd')) == before\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert "open files" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 def test_what_cannot_be_made_is_named_and_nothing_stays_open(tmp_path, way):

@@ -20,11 +20,8 @@ from volumekit.engine.unread import Fill, Three, spans, stores_voxels, write_unr
 from volumekit.errors import VolumekitError
 from volumekit.model.bbox import Bbox
 from volumekit.model.grid import is_aligned
-from volumekit.storage.files import Files, opened, write_all
+from volumekit.storage.files import AT_ONCE, Files, opened, write_all
 from volumekit.storage.kvstore import FileStore, os_error
-
-_AT_ONCE = 16
-"""Files open at once for reading, by each thread."""
 
 _PART = 1 << 19
 """Bytes of all chunks read before rows are put together: they stay in the processor's own cache."""
@@ -59,9 +56,12 @@ class ChunkFiles:
         areas = [h * w for _, h in spans(sizes[1], level.chunk[1]) for _, w in spans(sizes[0], level.chunk[0])]
         chunks = [area * sizes[2] * level.channels * self._size for area in areas]
         files: list[Files] = []
+        begun = False
 
         def fill(z: int, voxels: NDArray[Any]) -> None:
+            nonlocal begun
             if not files:
+                begun = True
                 files.append(self._store.make(keys, chunks))
             self._fill(keys, files[0], sizes[2], z, voxels)
 
@@ -72,7 +72,7 @@ class ChunkFiles:
                 for made in files:
                     self._store.close(keys, made)
         except BaseException:
-            self._remove(keys)
+            self._remove(keys if begun else ())
             raise
         finally:
             changes.note(self._store.url)
@@ -169,9 +169,9 @@ def read_files(array: LevelArray, box: Bbox, out: NDArray[Any]) -> bool:
 def _read_row(store: FileStore, keys: Sequence[str], out: NDArray[Any], width: int) -> bool:
     """Read a row of chunks, some files at a time."""
     try:
-        for n in range(0, len(keys), _AT_ONCE):
-            with opened([store.path(key) for key in keys[n : n + _AT_ONCE]]) as files:
-                if not _read_parts(files, out[n * width : (n + _AT_ONCE) * width], width):
+        for n in range(0, len(keys), AT_ONCE):
+            with opened([store.path(key) for key in keys[n : n + AT_ONCE]]) as files:
+                if not _read_parts(files, out[n * width : (n + AT_ONCE) * width], width):
                     return False
     except OSError:  # which is told apart elsewhere
         return False

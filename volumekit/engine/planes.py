@@ -31,13 +31,10 @@ from volumekit.errors import (
 from volumekit.formats.stack import Stack
 from volumekit.model.bbox import Bbox
 from volumekit.storage import forkguard
-from volumekit.storage.files import READ, opened
+from volumekit.storage.files import AT_ONCE, READ, opened
 from volumekit.storage.pages import PagesStore, open_bytes, stored_pages
 
 T = TypeVar("T")
-
-_AT_ONCE = 16
-"""Files open at once, by each thread."""
 
 SOON = 0.001
 """Seconds for a header: what takes less waits for nothing but the processor, and several threads would take longer."""
@@ -246,7 +243,7 @@ class _Planes:
         names, starts = zip(
             *((f"{self._folder}{self.fmt.file(n)}", page.offsets[0] + skipped) for n, page in blocks), strict=True
         )
-        parts = (slice(n, n + _AT_ONCE) for n in range(0, len(out), _AT_ONCE))
+        parts = (slice(n, n + AT_ONCE) for n in range(0, len(out), AT_ONCE))
         return all(_read_files(names[part], starts[part], out[part]) for part in parts)
 
     def _fill(self, z: int, out: NDArray[Any]) -> None:

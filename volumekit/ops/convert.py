@@ -99,7 +99,8 @@ def convert(
         (x, y, z). The default suits viewers and small cutouts; larger chunks, such as 128, 128, 64, make fewer files
         and are written somewhat faster.
     encoding : str
-        ``raw``, ``jpeg``, ``png`` or ``compressed_segmentation``.
+        ``raw``, ``jpeg``, ``png``, ``jxl``, ``compressed_segmentation``, ``compresso``, ``crackle``, ``fpzip``,
+        ``kempressed``, ``zfpc``, ``npz`` or ``npz_uint8``; for other formats ``compressor`` says how.
     data_type : dtype-like, optional
         Must hold all values of the source's type. Default: the source's, or the smallest type that holds its values
         where the target cannot store it.

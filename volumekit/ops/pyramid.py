@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from volumekit.engine.array import WRITES
+from volumekit.engine.pieces import WRITE_BYTES
 from volumekit.model.bbox import Bbox
 from volumekit.ops.plan import Stage, cut
 
@@ -36,8 +38,8 @@ class Rows(NamedTuple):
     flat: bool = False
 
 
-WRITING_BYTES = 128 << 20
-"""What writes under way hold besides the buffers: two pieces of the engine and their encoding."""
+WRITING_BYTES = 2 * WRITES * WRITE_BYTES
+"""What writes under way hold besides the buffers: pieces of the engine and their encoding."""
 
 GROUP_BYTES = 4 << 20
 """About how much of a strip is read, reduced and put in its place at a time."""

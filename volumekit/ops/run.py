@@ -7,7 +7,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from typing import TYPE_CHECKING, Any
 
 from volumekit.errors import (
@@ -33,6 +33,9 @@ HOPELESS = (NoSpaceError, PermissionDeniedError, ReadOnlyError, OptionError, Cas
 """Errors that other tasks would meet too: nothing is started after one."""
 
 RETRIES = 1
+
+KILLS = 3
+"""How often a task is tried again at least that a process died under: it may have been another task's fault."""
 
 Collect = Callable[[Task, Any], object]
 Failed = Callable[[Task, BaseException], object]
@@ -189,7 +192,7 @@ class _StageRun:
         if not isinstance(error, Exception) or isinstance(error, (*HOPELESS, Stopped)):
             raise error
         tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
-        if tries <= self._retries:
+        if tries <= (max(self._retries, KILLS) if isinstance(error, BrokenExecutor) else self._retries):
             log.info("task %s failed and is tried again: %s", task.number, error)
             self._waiting.append(task)
         else:

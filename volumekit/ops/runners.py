@@ -172,6 +172,7 @@ class Processes(_Elsewhere):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise OptionError(f"processes is {count!r}; it is a positive number of processes")
         self._count, self._context = count, multiprocessing.get_context("spawn")
+        self._pools: list[ProcessPoolExecutor] = []
         self._ending = self._context.RawValue("b", 0)  # without a lock, which a process that is killed might hold
 
     def __enter__(self) -> Self:
@@ -182,7 +183,17 @@ class Processes(_Elsewhere):
     def _start(self) -> None:
         given = os.getpid(), self._ending
         pool = ProcessPoolExecutor(self._count, mp_context=self._context, initializer=_begin, initargs=given)
+        self._pools.append(pool)
         self.executor = self._stack.enter_context(pool)
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            super().__exit__(*error)
+        except BaseException:  # interrupted once more, by somebody who does not want to wait for the tasks under way
+            for pool in self._pools:
+                for process in list((pool._processes or {}).values()):
+                    process.kill()
+            raise
 
     def _send(self, work: Work, task: Task) -> Future[tuple[int, Any]]:
         return self._starter.submit(self._send_on, work, task).result()

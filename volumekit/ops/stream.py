@@ -1,9 +1,10 @@
 """One task of a pyramid: planes stream through the levels.
 
 A slab of the level that is read is as thick as a chunk. Where nothing reaches across, it is gone through in strips
-along x, several at a time: each is read, reduced and written before it leaves the processor's caches. Elsewhere, while
-the next slab is being read, this one is written and reduced. What it is reduced to collects in the level above until
-that is a chunk thick, and so on upward. Planes that a cell still needs when its slab is done are carried over to the
+along x, several at a time: each is read, reduced and written before it leaves the processor's caches; what they are
+reduced to is written and reduced further while the next slabs are gone through. Elsewhere, while the next slab is being
+read, this one is written and reduced. What it is reduced to collects in the level above until that is a chunk thick,
+and so on upward. Planes that a cell still needs when its slab is done are carried over to the
 next one. So each voxel is read once and each chunk written once, whole.
 """
 
@@ -128,7 +129,7 @@ class Stream:
 
     def _go_by_strips(self, workers: int) -> None:
         """Go through slabs in strips; while the next ones are, what they gave is written and reduced further."""
-        (x, y, _), (x_end, y_end, _) = corners(self.region)
+        (x, y, z), (x_end, y_end, _) = corners(self.region)
         self.planes = [self._planes(n, whole=n > 0) for n in range(len(self.stage.rungs))]
         shape = (x_end - x, self.stage.rows, *self._shape(0)[2:])
         self.rooms: SimpleQueue[Room] = SimpleQueue()
@@ -139,7 +140,8 @@ class Stream:
         for low, high in self._slabs():
             strips = [Bbox((x, a, low), (x_end, b, high)) for a, b in pairwise(rows)]
             under_way = [self.workers.submit(self._strip, strip) for strip in strips]
-            self._warm_up()
+            if low == z:
+                self._warm_up()
             _finish(under_way)
             if spare is not None and self._fill_up(high):
                 _finish(passing)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import posixpath
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,12 @@ from volumekit import compiled
 Files = NDArray[np.int32]
 """Descriptors of open files."""
 
+AT_ONCE = 16
+"""Files open at once for reading, by each thread."""
+
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking, as the name may be that of a pipe
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # no O_TRUNC: what is there is what comes, mostly
+# No O_TRUNC: what is there is what comes, mostly. What a link leads to is no part of the dataset.
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _MOST = 1 << 30  # Linux writes no more than 2 GiB at a time
 
 
@@ -38,8 +44,13 @@ def make_file(path: str, size: int) -> int:
     """Open a file to be written, no longer than so many bytes, and make the folders it is in."""
     try:
         file = os.open(path, _WRITE, 0o666)
-    except FileNotFoundError:
-        os.makedirs(posixpath.dirname(path), exist_ok=True)  # noqa: PTH103
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            os.makedirs(posixpath.dirname(path), exist_ok=True)  # noqa: PTH103
+        elif error.errno in (errno.ELOOP, errno.EMLINK):  # a symbolic link, as Linux and BSD say it
+            os.unlink(path)  # noqa: PTH108
+        else:
+            raise
         file = os.open(path, _WRITE, 0o666)
     try:
         facts = os.fstat(file)
@@ -87,9 +98,7 @@ def close_all(files: Files) -> NDArray[np.int32]:
     """Close those that are open, all of them; return the errors' numbers, of what network file systems do not keep."""
     errors = np.zeros(len(files), np.int32)
     if _compiled():
-        from volumekit.storage.compiled_opens import close_files
-
-        close_files(files, errors.ctypes.data)
+        _kernels()[1](files, errors.ctypes.data)
         errors[errors == errno.EINTR] = 0  # Linux closes a file although it is interrupted
         return errors
     for n in np.flatnonzero(files >= 0).tolist():
@@ -107,11 +116,20 @@ def _opened(paths: Sequence[str], flags: int) -> Files:
     except UnicodeEncodeError:
         return files
     if _compiled() and names.count(b"\0") == len(paths):
-        from volumekit.storage.compiled_opens import open_named
-
         memory = np.frombuffer(names, np.uint8)
-        open_named(memory.ctypes.data, flags, 0o666, files)
+        _kernels()[0](memory.ctypes.data, flags, 0o666, files)
     return files
+
+
+@functools.cache
+def _kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what opens and what closes, both loaded: where too many files are open, nothing could be any more."""
+    from volumekit.storage.compiled_opens import close_files, open_named
+
+    none = np.zeros(0, np.int32)
+    open_named(none.ctypes.data, 0, 0, none)
+    close_files(none, none.ctypes.data)
+    return open_named, close_files
 
 
 def _compiled() -> bool:

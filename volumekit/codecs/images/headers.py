@@ -1,4 +1,4 @@
-"""Headers of image files that are like one before: those of a stack mostly differ in nothing but the voxels."""
+"""Headers of image files that are like the one before: those of a stack mostly differ in nothing but the voxels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from volumekit.codecs.images.page import ByteSource, Page
 
 Part = tuple[int, int, bytes]
 """Where something was read of a file, how many bytes were asked for, and the bytes."""
+
+
+_MISSES = 3
+"""After so many in a row that were not like the one before, no more are compared."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,24 @@ class _Known:
 
 
 class Headers:
-    """Reads headers of image files; of one like the one before, comparing takes a seventh of the time of reading.
+    """Reads headers of image files; of one like the last that was read, comparing takes a seventh of the time.
 
-    May be used by several threads at once.
+    It gives up where several in a row are not alike. May be used by several threads at once.
     """
 
     def __init__(self) -> None:
         self._known: _Known | None = None
-        self._differ = False
+        self._misses = 0
 
     def pages(self, source: ByteSource) -> list[Page]:
         """Return the planes that a file holds, see `image_pages`; errors as there."""
-        if self._differ:
+        if self._misses >= _MISSES:
             return image_pages(source)
-        if self._known is not None:
-            if self._known.like(source):
-                return self._known.pages
-            self._differ = True
+        known = self._known
+        if known is not None and known.like(source):
+            self._misses = 0
+            return known.pages
+        self._misses += known is not None
         watched = _Watched(source)
         pages = image_pages(watched)
         if watched.all:

@@ -116,7 +116,7 @@ class _Layout:
 def _directories(source: ByteSource) -> Iterator[Tags]:
     """Yield the tags of each directory in the main chain."""
     layout = _Layout(_byte_order(source), source.read(2, 2) in (b"+\0", b"\0+"))
-    at = layout.unpack(layout.word, source.read(8 if layout.big else 4, 8))[0]
+    at = layout.unpack(layout.word, source.read(*((8, 8) if layout.big else (4, 4))))[0]
     seen: set[int] = set()
     while at:
         if at in seen:
